@@ -1,0 +1,7 @@
+//! convlane
+pub mod error;
+pub mod layer;
+pub mod rng;
+pub mod shape;
+pub mod simd;
+pub use simd::Level;

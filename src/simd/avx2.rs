@@ -1,0 +1,164 @@
+//! AVX2 and FMA: eight lanes.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::Simd;
+
+/// Proof that the CPU has AVX2 and FMA.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Avx2(());
+
+impl Avx2 {
+    pub(super) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Avx2(()))
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+fn enter<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+/// An expression of AVX2 and FMA intrinsics on registers.
+macro_rules! register {
+    ($expression:expr) => {
+        // SAFETY: only a CPU with AVX2 and FMA gives out a token, and every caller holds one; no memory is touched.
+        unsafe { $expression }
+    };
+}
+
+impl Simd for Avx2 {
+    type V = __m256;
+    type M = __m256;
+    const LANES: usize = 8;
+
+    #[inline(always)]
+    fn vectorize<R>(self, body: impl FnOnce() -> R) -> R {
+        // SAFETY: the token proves that the CPU has AVX2 and FMA.
+        unsafe { enter(body) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m256 {
+        register!(_mm256_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn load(self, src: &[f32]) -> __m256 {
+        let src: &[f32; 8] = src.first_chunk().expect("a whole vector");
+        // SAFETY: the token proves AVX2; the array is eight readable floats, and the load needs no alignment.
+        unsafe { _mm256_loadu_ps(src.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m256, dst: &mut [f32]) {
+        let dst: &mut [f32; 8] = dst.first_chunk_mut().expect("a whole vector");
+        // SAFETY: the token proves AVX2; the array is eight writable floats, and the store needs no alignment.
+        unsafe { _mm256_storeu_ps(dst.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
+        register!(_mm256_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn round(self, a: __m256) -> __m256 {
+        register!(_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn exp2_whole(self, a: __m256) -> __m256 {
+        register!({
+            let biased = _mm256_add_epi32(_mm256_cvtps_epi32(a), _mm256_set1_epi32(127));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased))
+        })
+    }
+
+    #[inline(always)]
+    fn copysign(self, a: __m256, b: __m256) -> __m256 {
+        register!({
+            let sign = _mm256_set1_ps(-0.0);
+            _mm256_or_ps(_mm256_andnot_ps(sign, a), _mm256_and_ps(sign, b))
+        })
+    }
+
+    #[inline(always)]
+    fn gt(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_cmp_ps::<_CMP_GT_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn eq(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn is_nan(self, a: __m256) -> __m256 {
+        register!(_mm256_cmp_ps::<_CMP_UNORD_Q>(a, a))
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_or_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn and_not(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_andnot_ps(b, a))
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_blendv_ps(b, a, mask))
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m256) -> f32 {
+        register!({
+            let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        })
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, v: __m256) -> f32 {
+        register!({
+            let four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
+            let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! AVX-512 F, BW, DQ and VL: sixteen lanes.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::*;
+
+use super::Simd;
+
+/// Proof that the CPU has AVX-512 F, BW, DQ and VL, and with them AVX2 and FMA.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(super) fn detect() -> Option<Self> {
+        let detected = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("fma");
+        detected.then_some(Avx512(()))
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn enter<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+/// An expression of AVX-512 intrinsics on registers.
+macro_rules! register {
+    ($expression:expr) => {
+        // SAFETY: only a CPU with AVX-512 gives out a token, and every caller holds one; no memory is touched.
+        unsafe { $expression }
+    };
+}
+
+/// The lowest `len` lanes, `len` at most 16.
+#[inline(always)]
+fn first(len: usize) -> __mmask16 {
+    ((1u32 << len.min(16)) - 1) as __mmask16
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+    type M = __mmask16;
+    const LANES: usize = 16;
+
+    #[inline(always)]
+    fn vectorize<R>(self, body: impl FnOnce() -> R) -> R {
+        // SAFETY: the token proves that the CPU has AVX-512.
+        unsafe { enter(body) }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> __m512 {
+        register!(_mm512_set1_ps(x))
+    }
+
+    #[inline(always)]
+    fn load(self, src: &[f32]) -> __m512 {
+        let src: &[f32; 16] = src.first_chunk().expect("a whole vector");
+        // SAFETY: the token proves AVX-512; the array is sixteen readable floats, and the load needs no alignment.
+        unsafe { _mm512_loadu_ps(src.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m512, dst: &mut [f32]) {
+        let dst: &mut [f32; 16] = dst.first_chunk_mut().expect("a whole vector");
+        // SAFETY: the token proves AVX-512; the array is sixteen writable floats, and the store needs no alignment.
+        unsafe { _mm512_storeu_ps(dst.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn load_padded(self, src: &[f32], fill: f32) -> __m512 {
+        // SAFETY: the token proves AVX-512; masked-off lanes are not read, and the others lie inside `src`.
+        unsafe { _mm512_mask_loadu_ps(_mm512_set1_ps(fill), first(src.len()), src.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_cut(self, v: __m512, dst: &mut [f32]) {
+        // SAFETY: the token proves AVX-512; masked-off lanes are not written, and the others lie inside `dst`.
+        unsafe { _mm512_mask_storeu_ps(dst.as_mut_ptr(), first(dst.len()), v) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        register!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        register!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        register!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        register!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        register!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        register!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        register!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        register!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn exp2_whole(self, a: __m512) -> __m512 {
+        register!({
+            let biased = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased))
+        })
+    }
+
+    #[inline(always)]
+    fn copysign(self, a: __m512, b: __m512) -> __m512 {
+        register!({
+            let sign = _mm512_set1_ps(-0.0);
+            _mm512_or_ps(_mm512_andnot_ps(sign, a), _mm512_and_ps(sign, b))
+        })
+    }
+
+    #[inline(always)]
+    fn gt(self, a: __m512, b: __m512) -> __mmask16 {
+        register!(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn eq(self, a: __m512, b: __m512) -> __mmask16 {
+        register!(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
+    }
+
+    #[inline(always)]
+    fn is_nan(self, a: __m512) -> __mmask16 {
+        register!(_mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, a))
+    }
+
+    #[inline(always)]
+    fn or(self, a: __mmask16, b: __mmask16) -> __mmask16 {
+        a | b
+    }
+
+    #[inline(always)]
+    fn and_not(self, a: __mmask16, b: __mmask16) -> __mmask16 {
+        a & !b
+    }
+
+    #[inline(always)]
+    fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 {
+        register!(_mm512_mask_blend_ps(mask, b, a))
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        register!(_mm512_reduce_add_ps(v))
+    }
+
+    #[inline(always)]
+    fn reduce_max(self, v: __m512) -> f32 {
+        register!(_mm512_reduce_max_ps(v))
+    }
+}
