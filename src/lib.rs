@@ -3,8 +3,20 @@ pub mod error;
 pub mod kernels;
 pub mod layer;
 pub mod optim;
+pub mod plan;
 pub mod rng;
 pub mod shape;
-pub mod simd;
+mod simd;
 pub use error::{Error, Result};
 pub use simd::Level;
+
+/// What most programs need.
+pub mod prelude {
+    pub use crate::error::{Error, Result};
+    pub use crate::layer::{Activation, AvgPool2d, Conv2d, Dense, Flatten, Layer, MaxPool2d};
+    pub use crate::optim::Sgd;
+    pub use crate::plan::{Engine, Plan, PlanOptions, Samples, Score, Worker};
+    pub use crate::rng::Seed;
+    pub use crate::shape::{Padding, Shape};
+    pub use crate::simd::Level;
+}

@@ -29,8 +29,6 @@
 //! # Source
 //! Chellapilla, Puri, Simard, "High performance convolutional neural networks for document processing", 2006.
 
-use std::ops::Range;
-
 use super::im2col::Fields;
 use super::{Matrix, add_rows, fill_rows, gemm};
 use crate::kernels::check_len;

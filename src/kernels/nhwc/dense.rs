@@ -117,16 +117,11 @@ pub mod par {
         let rows = rows_per_piece(shape.inputs);
         let weights = || {
             dw.par_chunks_mut(rows * shape.outputs).enumerate().for_each(|(piece, dw)| {
-                weight_rows(shape, n, x, dy, piece * rows, dw);
+                let rows_here = dw.len() / shape.outputs;
+                let x = Matrix::new(x, n, rows_here, shape.inputs).starting_at(piece * rows);
+                gemm(x.t(), outputs(shape, n, dy), 1.0, Matrix::new(dw, rows_here, shape.outputs, shape.outputs));
             });
         };
         rayon::join(weights, || add_rows(shape.outputs, dy, db));
     }
-}
-
-/// Adds to the gradients of the weights of some inputs, `first` and following, as many as `dw` has rows.
-pub(crate) fn weight_rows(shape: &DenseShape, n: usize, x: &[f32], dy: &[f32], first: usize, dw: &mut [f32]) {
-    let rows = dw.len() / shape.outputs;
-    let x = Matrix::new(x, n, rows, shape.inputs).starting_at(first);
-    gemm(x.t(), outputs(shape, n, dy), 1.0, Matrix::new(dw, rows, shape.outputs, shape.outputs));
 }

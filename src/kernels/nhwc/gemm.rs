@@ -6,7 +6,7 @@
 
 /// A view of a slice as a matrix.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<T> {
+pub(crate) struct Matrix<T> {
     data: T,
     first: usize,
     rows: usize,
@@ -17,18 +17,18 @@ pub(super) struct Matrix<T> {
 
 impl<T> Matrix<T> {
     /// `rows` rows of `cols` neighbouring elements, the rows `stride` apart.
-    pub(super) fn new(data: T, rows: usize, cols: usize, stride: usize) -> Self {
+    pub(crate) fn new(data: T, rows: usize, cols: usize, stride: usize) -> Self {
         assert!(cols <= stride, "rows of {cols} overlap at a stride of {stride}");
         Matrix { data, first: 0, rows, cols, row_stride: stride, col_stride: 1 }
     }
 
     /// The same, with the first element `first` elements into the slice.
-    pub(super) fn starting_at(self, first: usize) -> Self {
+    pub(crate) fn starting_at(self, first: usize) -> Self {
         Matrix { first, ..self }
     }
 
     /// The transposed matrix.
-    pub(super) fn t(self) -> Self {
+    pub(crate) fn t(self) -> Self {
         let Matrix { rows, cols, row_stride, col_stride, .. } = self;
         Matrix { rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride, ..self }
     }
@@ -46,7 +46,7 @@ impl<T> Matrix<T> {
 ///
 /// # Panics
 /// If the dimensions do not fit each other, or a matrix its slice.
-pub(super) fn gemm(a: Matrix<&[f32]>, b: Matrix<&[f32]>, beta: f32, c: Matrix<&mut [f32]>) {
+pub(crate) fn gemm(a: Matrix<&[f32]>, b: Matrix<&[f32]>, beta: f32, c: Matrix<&mut [f32]>) {
     let (m, k, n) = (a.rows, a.cols, b.cols);
     assert!(b.rows == k && c.rows == m && c.cols == n, "{m}x{k} times {}x{n} is not {}x{}", b.rows, c.rows, c.cols);
     assert!(a.fits(a.data.len()) && b.fits(b.data.len()) && c.fits(c.data.len()), "a matrix reaches past its slice");

@@ -8,7 +8,7 @@ mod im2col;
 pub mod max_pool2d;
 mod pool2d;
 
-use gemm::{Matrix, gemm};
+pub(crate) use gemm::{Matrix, gemm};
 
 use crate::kernels::check_len;
 

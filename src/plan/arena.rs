@@ -1,0 +1,61 @@
+//! Where everything of a group of samples lies in one buffer.
+
+use std::ops::Range;
+
+use super::lower::{Op, Step};
+use crate::error::{Error, Result};
+use crate::kernels::nhwc::conv2d;
+
+/// Places in the arena of a group of samples, in floats. They never overlap.
+#[derive(Debug, Clone)]
+pub(super) struct Arena {
+    /// Samples the places are for.
+    pub group: usize,
+    /// The input, then the output of every step.
+    pub values: Vec<Range<usize>>,
+    /// Two places for gradients: a step reads one and writes the other.
+    pub gradients: [Range<usize>; 2],
+    /// Scratch of the kernels.
+    pub scratch: Range<usize>,
+    /// Floats in all.
+    pub len: usize,
+}
+
+/// Floats of values and gradients that one group should not exceed, so that it stays in an L2 cache beside the weights.
+const GROUP_LEN: usize = 256 * 1024;
+
+/// The most samples of a group: enough for wide matrix products.
+pub(super) const MAX_GROUP: usize = 16;
+
+/// The least groups a batch is cut into, where it has the samples, so that several threads find work.
+const MIN_GROUPS: usize = 8;
+
+impl Arena {
+    /// The arena for batches of up to `batch` samples; depends on the network and the batch alone.
+    pub fn new(steps: &[Step], batch: usize) -> Result<Self> {
+        let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
+        let values: usize = steps.iter().map(|step| step.y_len).chain([steps[0].x_len, 2 * widest]).sum();
+        let group = (GROUP_LEN / values).min(batch.div_ceil(MIN_GROUPS)).clamp(1, MAX_GROUP);
+
+        let mut len = 0usize;
+        let mut place = |size: usize| -> Result<Range<usize>> {
+            let end = len.checked_add(size).filter(|&end| end <= isize::MAX as usize / 4);
+            let start = std::mem::replace(&mut len, end.ok_or(Error::TooLarge { what: "arena" })?);
+            Ok(start..len)
+        };
+        let samples = |len: usize| len.checked_mul(group).ok_or(Error::TooLarge { what: "arena" });
+        let lens = [steps[0].x_len].into_iter().chain(steps.iter().map(|step| step.y_len));
+        let values = lens.map(|len| place(samples(len)?)).collect::<Result<_>>()?;
+        let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
+        let scratch = place(steps.iter().map(scratch_len).max().unwrap_or(0))?;
+        Ok(Arena { group, values, gradients, scratch, len })
+    }
+}
+
+/// Floats of scratch that a step's kernels need.
+pub(super) fn scratch_len(step: &Step) -> usize {
+    match step.op {
+        Op::Conv2d(shape) => conv2d::scratch_len(&shape),
+        _ => 0,
+    }
+}

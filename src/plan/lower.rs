@@ -1,0 +1,139 @@
+//! Layers to steps: the only place where layers meet, and so the fusion table.
+
+use crate::error::{Error, Result};
+use crate::layer::{Activation, Layer, ParamKind, PoolKind, Resolved, resolve};
+use crate::shape::{Conv2dShape, DenseShape, Pool2dShape, Shape};
+use std::ops::Range;
+
+/// What a step computes.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Op {
+    Conv2d(Conv2dShape),
+    AvgPool2d(Pool2dShape),
+    MaxPool2d(Pool2dShape),
+    Dense(DenseShape),
+    /// The step's activation alone.
+    Activation,
+}
+
+/// One operation with fixed shapes and parameters.
+#[derive(Debug, Clone)]
+pub(super) struct Step {
+    pub op: Op,
+    /// Applied to the output, in place.
+    pub activation: Activation,
+    /// The layers it came from.
+    pub layers: Range<usize>,
+    pub input: Shape,
+    pub output: Shape,
+    /// Elements of one sample.
+    pub x_len: usize,
+    pub y_len: usize,
+    /// Places in the flat parameter vector.
+    pub kernel: Range<usize>,
+    pub bias: Option<Range<usize>>,
+}
+
+impl Step {
+    /// Size of the last axis of the output.
+    pub fn channels(&self) -> usize {
+        match self.output {
+            Shape::Image { c, .. } => c,
+            Shape::Flat(features) => features,
+        }
+    }
+
+    /// Multiply-adds of one sample's forward pass.
+    pub fn multiply_adds(&self) -> usize {
+        match self.op {
+            Op::Conv2d(shape) => shape.multiply_adds(),
+            Op::Dense(shape) => shape.w_len(),
+            _ => 0,
+        }
+    }
+
+    pub fn is_softmax(&self) -> bool {
+        matches!((self.op, self.activation), (Op::Activation, Activation::Softmax))
+    }
+}
+
+/// Lowers a stack of layers to steps, fused or one operation each.
+pub(super) fn lower(input: Shape, layers: &[Layer], fused: bool) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    for (index, layer) in resolve(input, layers)?.iter().enumerate() {
+        let at_fault = |source| Error::Layer { index, layer: layer.layer.to_string(), source: Box::new(source) };
+        steps.extend(operation(index, layer).map_err(at_fault)?);
+        steps.extend(activation(index, layer).map_err(at_fault)?);
+    }
+    Ok(if fused { fuse(&steps) } else { steps })
+}
+
+/// THE fusion table: an element-wise activation becomes part of the convolution or dense layer before it. A softmax
+/// never does, since a loss may want its input.
+fn fuse(mut steps: &[Step]) -> Vec<Step> {
+    let mut fused = Vec::new();
+    while let [head, tail @ ..] = steps {
+        let mut head = head.clone();
+        steps = tail;
+        if let (Op::Conv2d(_) | Op::Dense(_), [Step { op: Op::Activation, activation, layers, .. }, tail @ ..]) =
+            (head.op, tail)
+            && *activation != Activation::Softmax
+        {
+            head.activation = *activation;
+            head.layers.end = layers.end;
+            steps = tail;
+        }
+        fused.push(head);
+    }
+    fused
+}
+
+/// The layer without its activation, if anything is left to compute.
+fn operation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
+    let op = match layer.layer {
+        Layer::Conv2d(conv) => Op::Conv2d(conv.shape(layer.input)?),
+        Layer::Dense(dense) => Op::Dense(dense.shape(layer.input)?),
+        Layer::Pool2d(pool) => {
+            let shape = Pool2dShape::new(layer.input, &pool.window)?;
+            match pool.kind {
+                PoolKind::Average => Op::AvgPool2d(shape),
+                PoolKind::Max => Op::MaxPool2d(shape),
+            }
+        }
+        Layer::Flatten | Layer::Activation(_) => return Ok(None),
+    };
+    let span = |kind| layer.params.iter().find(|param| param.kind == kind).map(|param| param.span.clone());
+    Ok(Some(Step {
+        op,
+        activation: Activation::Linear,
+        layers: index..index + 1,
+        input: layer.input,
+        output: layer.output,
+        x_len: layer.input.elements()?,
+        y_len: layer.output.elements()?,
+        kernel: span(ParamKind::Kernel).unwrap_or_default(),
+        bias: span(ParamKind::Bias),
+    }))
+}
+
+/// The layer's activation, unless it changes nothing.
+fn activation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
+    let activation = match layer.layer {
+        Layer::Conv2d(conv) => conv.activation,
+        Layer::Dense(dense) => dense.activation,
+        Layer::Activation(activation) => activation,
+        Layer::Pool2d(_) | Layer::Flatten => Activation::Linear,
+    };
+    let len = layer.output.elements()?;
+    Ok((activation != Activation::Linear).then(|| Step {
+        op: Op::Activation,
+        activation,
+        layers: index..index + 1,
+        input: layer.output,
+        output: layer.output,
+        x_len: len,
+        y_len: len,
+        kernel: 0..0,
+        bias: None,
+    }))
+}

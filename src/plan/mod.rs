@@ -1,0 +1,323 @@
+//! A network lowered once into steps with fixed shapes and places: what will run.
+//!
+//! A plan needs no [`Trainer`](crate::train::Trainer): it runs forward, backward from a loss or from a gradient of the
+//! caller's, and hands out gradients as a slice. Everything runs on the current rayon pool, and gives the same bits on
+//! any number of threads.
+//!
+//! ```
+//! use convlane::kernels::cast::Pixels;
+//! use convlane::prelude::*;
+//!
+//! let layers = [Flatten.into(), Dense::new(1).no_bias().into()];
+//! let plan = Plan::new(Shape::hwc(1, 2, 1), &layers, 4, &PlanOptions::default())?;
+//! let mut worker = plan.worker();
+//!
+//! let (params, x) = ([3.0, 5.0], Samples::all(Pixels::F32(&[1.0, 2.0])));
+//! let mut y = [0.0];
+//! plan.forward(&params, x, &mut y, &mut worker)?;
+//! assert_eq!(y, [13.0]);
+//!
+//! plan.backward(&params, x, &[10.0], &mut worker)?;
+//! assert_eq!(worker.grads(), [10.0, 20.0]);
+//! # Ok::<(), convlane::Error>(())
+//! ```
+
+mod arena;
+mod exec;
+mod lower;
+mod record;
+mod run;
+mod score;
+
+use std::fmt;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::kernels::cross_entropy::{self, Targets};
+use crate::layer::{Activation, Layer};
+use crate::optim::Sgd;
+use crate::shape::{Shape, product};
+use crate::simd::Level;
+use arena::Arena;
+use lower::{Op, Step, lower};
+use record::Layout;
+use run::{Batch, Update};
+pub use run::{Samples, Worker};
+pub use score::Score;
+
+/// How a network is computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Engine {
+    /// Whichever is expected to be fastest; depends on the network, the batch size and the level alone.
+    #[default]
+    Auto,
+    /// Images as they come, convolutions as im2col and matrix products.
+    Nhwc,
+}
+
+/// The choices behind a plan.
+#[derive(Debug, Clone)]
+pub struct PlanOptions {
+    /// How the network is computed.
+    pub engine: Engine,
+    /// The instructions that kernels use.
+    pub level: Level,
+    /// Whether an activation is computed by the step before it; the results are the same.
+    pub fuse: bool,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions { engine: Engine::Auto, level: Level::best(), fuse: true }
+    }
+}
+
+/// A network lowered for batches of up to a given size.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    level: Level,
+    batch: usize,
+    steps: Vec<Step>,
+    arena: Arena,
+    record: Layout,
+}
+
+impl Plan {
+    /// Lowers `layers` on samples of shape `input`, for batches of up to `batch`.
+    ///
+    /// # Errors
+    /// If a layer does not take what the one before it gives, nothing is left to compute, or the memory would overflow.
+    pub fn new(input: Shape, layers: &[Layer], batch: usize, options: &PlanOptions) -> Result<Self> {
+        let steps = lower(input, layers, options.fuse)?;
+        if steps.is_empty() {
+            return Err(Error::Zero { what: "number of layers that compute" });
+        }
+        let arena = Arena::new(&steps, batch)?;
+        let record = Layout::new(&steps);
+        product("batch", &[batch])?;
+        product("records of the batch", &[batch, record.sample_len.max(record.group_len)])?;
+        Ok(Plan { level: options.level, batch, steps, arena, record })
+    }
+
+    /// The memory for runs of this plan on the current rayon pool.
+    pub fn worker(&self) -> Worker {
+        Worker::new(self)
+    }
+
+    /// The largest batch.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Number of parameters.
+    pub fn params_len(&self) -> usize {
+        self.record.sums.last().map_or(0, |sum| sum.params.end)
+    }
+
+    /// Elements of one input sample.
+    pub fn x_len(&self) -> usize {
+        self.steps[0].x_len
+    }
+
+    /// Elements of one output sample.
+    pub fn y_len(&self) -> usize {
+        self.last().y_len
+    }
+
+    /// Bytes that a thread works in: values, gradients and scratch of one group of samples.
+    pub fn working_set(&self) -> usize {
+        self.arena.len * size_of::<f32>()
+    }
+
+    /// The output `y` of every sample, `[n][..]`.
+    ///
+    /// # Errors
+    /// If there are more samples than the plan is for, or a slice has not the length it should have.
+    pub fn forward(&self, params: &[f32], x: Samples<'_>, y: &mut [f32], worker: &mut Worker) -> Result<()> {
+        let x = self.check(params, x)?;
+        check_len("output elements", x.n * self.y_len(), y.len())?;
+        let items = y.par_chunks_mut(self.arena.group * self.y_len());
+        self.run_forward(params, x, self.steps.len(), &worker.arenas, items, |_, y, out| out.copy_from_slice(y));
+        Ok(())
+    }
+
+    /// The parameter gradients for a gradient `dy` of the output, `[n][..]`, into [`Worker::grads`].
+    ///
+    /// The forward pass of a group is run again before its backward pass, while it stays in the cache.
+    ///
+    /// # Errors
+    /// See [`Plan::forward`].
+    pub fn backward(&self, params: &[f32], x: Samples<'_>, dy: &[f32], worker: &mut Worker) -> Result<()> {
+        let x = self.check(params, x)?;
+        let len = self.y_len();
+        check_len("elements of the output gradient", x.n * len, dy.len())?;
+        self.run_backward(params, x, self.steps.len(), worker, |samples, _, out| {
+            out.copy_from_slice(&dy[samples.start * len..samples.end * len]);
+            Score::default()
+        });
+        self.sum_gradients(x.n, worker, None);
+        Ok(())
+    }
+
+    /// Loss and hits under softmax cross-entropy, and the parameter gradients of the mean loss into [`Worker::grads`].
+    ///
+    /// A softmax at the end of the network is part of the loss; without one, the outputs are taken as logits.
+    ///
+    /// # Errors
+    /// See [`Plan::forward`]; also if the network does not end in a vector, or a label is out of range.
+    pub fn forward_backward(
+        &self,
+        params: &[f32],
+        x: Samples<'_>,
+        targets: Targets<'_>,
+        worker: &mut Worker,
+    ) -> Result<Score> {
+        let x = self.check_with_targets(params, x, targets)?;
+        let score = self.losses(params, x, targets, worker);
+        self.sum_gradients(x.n, worker, None);
+        Ok(score)
+    }
+
+    /// [`Plan::forward_backward`], then one step of `sgd` on `params` and `velocity`.
+    ///
+    /// Where the loss is not finite, parameters, velocity and gradients stay as they were; the caller sees it in the score.
+    ///
+    /// # Errors
+    /// See [`Plan::forward_backward`]; also if the velocity has not the length [`Sgd::velocity_len`].
+    pub fn train_step(
+        &self,
+        params: &mut [f32],
+        velocity: &mut [f32],
+        sgd: &Sgd,
+        x: Samples<'_>,
+        targets: Targets<'_>,
+        worker: &mut Worker,
+    ) -> Result<Score> {
+        let x = self.check_with_targets(params, x, targets)?;
+        check_len("velocity", sgd.velocity_len(params.len()), velocity.len())?;
+        let score = self.losses(params, x, targets, worker);
+        if score.loss_sum.is_finite() {
+            self.sum_gradients(x.n, worker, Some(Update { sgd, params, velocity }));
+        }
+        Ok(score)
+    }
+
+    /// Loss and hits under softmax cross-entropy.
+    ///
+    /// # Errors
+    /// See [`Plan::forward_backward`].
+    pub fn evaluate(&self, params: &[f32], x: Samples<'_>, targets: Targets<'_>, worker: &mut Worker) -> Result<Score> {
+        let x = self.check_with_targets(params, x, targets)?;
+        let (level, classes) = (self.level, self.y_len());
+        let Worker { arenas, scores, .. } = worker;
+        self.run_forward(params, x, self.trunk(), arenas, scores.par_iter_mut(), |samples, logits, score| {
+            *score = Score::of_group(level, classes, logits, targets.slice(samples, classes));
+        });
+        Ok(worker.scores[..self.groups(x.n)].iter().copied().sum())
+    }
+
+    /// Phase A under softmax cross-entropy.
+    fn losses(&self, params: &[f32], x: Batch<'_>, targets: Targets<'_>, worker: &mut Worker) -> Score {
+        let (level, classes) = (self.level, self.y_len());
+        let scale = 1.0 / x.n as f32;
+        self.run_backward(params, x, self.trunk(), worker, |samples, logits, dlogits| {
+            let targets = targets.slice(samples, classes);
+            cross_entropy::backward(level, classes, logits, targets, scale, dlogits);
+            Score::of_group(level, classes, logits, targets)
+        })
+    }
+
+    fn last(&self) -> &Step {
+        self.steps.last().expect("a plan has a step")
+    }
+
+    /// Steps up to the logits: all but a softmax at the end.
+    fn trunk(&self) -> usize {
+        self.steps.len() - usize::from(self.last().is_softmax())
+    }
+
+    /// Groups of a batch of `n`.
+    fn groups(&self, n: usize) -> usize {
+        n.div_ceil(self.arena.group)
+    }
+
+    fn check<'a>(&self, params: &[f32], x: Samples<'a>) -> Result<Batch<'a>> {
+        check_len("parameters", self.params_len(), params.len())?;
+        x.check(self.x_len(), self.batch)
+    }
+
+    fn check_with_targets<'a>(&self, params: &[f32], x: Samples<'a>, targets: Targets<'_>) -> Result<Batch<'a>> {
+        let x = self.check(params, x)?;
+        let classes = self.last().output.features()?;
+        match targets {
+            Targets::Sparse(labels) => {
+                check_len("labels", x.n, labels.len())?;
+                if let Some(index) = labels.iter().position(|&label| label as usize >= classes) {
+                    return Err(Error::LabelOutOfRange { index, label: labels[index], classes });
+                }
+            }
+            Targets::OneHot(weights) => check_len("one-hot targets", x.n * classes, weights.len())?,
+        }
+        Ok(x)
+    }
+}
+
+fn check_len(what: &'static str, expected: usize, got: usize) -> Result<()> {
+    if expected == got { Ok(()) } else { Err(Error::Mismatch { what, expected, got }) }
+}
+
+impl Step {
+    /// Operation, activation and the way it is computed.
+    fn kernel_name(&self) -> String {
+        let (op, how) = match self.op {
+            Op::Conv2d(_) => ("conv2d", "im2col+gemm"),
+            Op::AvgPool2d(_) => ("avg_pool2d", "nhwc"),
+            Op::MaxPool2d(_) => ("max_pool2d", "nhwc"),
+            Op::Dense(_) => ("dense", "gemm"),
+            Op::Activation => return format!("{:?}", self.activation).to_lowercase(),
+        };
+        match self.activation {
+            Activation::Linear => format!("{op}/{how}"),
+            activation => format!("{op}+{}/{how}", format!("{activation:?}").to_lowercase()),
+        }
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kib = |floats: usize| floats * size_of::<f32>() / 1024;
+        writeln!(
+            f,
+            "engine nhwc, level {}, batch {} in {} groups of {}: {} KiB a thread, {} KiB a batch",
+            self.level,
+            self.batch,
+            self.groups(self.batch),
+            self.arena.group,
+            kib(self.arena.len),
+            kib(self.groups(self.batch) * self.record.group_len + self.batch * self.record.sample_len),
+        )?;
+        writeln!(
+            f,
+            "{:7} {:26} {:>12} {:>12} {:>10} {:>14}",
+            "layers", "kernel", "input", "output", "params", "multiply-adds"
+        )?;
+        for step in &self.steps {
+            let layers = match step.layers.len() {
+                1 => step.layers.start.to_string(),
+                _ => format!("{}-{}", step.layers.start, step.layers.end - 1),
+            };
+            let params = step.kernel.len() + step.bias.as_ref().map_or(0, |bias| bias.len());
+            writeln!(
+                f,
+                "{layers:7} {:26} {:>12} {:>12} {params:>10} {:>14}",
+                step.kernel_name(),
+                step.input.to_string(),
+                step.output.to_string(),
+                step.multiply_adds(),
+            )?;
+        }
+        Ok(())
+    }
+}

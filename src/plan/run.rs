@@ -1,0 +1,241 @@
+//! A batch over the threads of the current rayon pool, in two phases.
+//!
+//! *Phase A*: every group of samples, on whatever thread is free, runs forward, loss and backward, and writes what it
+//! leaves into a place of its own. *Phase B*: every stretch of the parameters is summed and updated by one thread, in
+//! the order of the batch. Results depend on the batch, never on the threads.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::Plan;
+use super::exec::Group;
+use super::record::{Layout, Record, Sum};
+use super::score::Score;
+use crate::error::{Error, Result};
+use crate::kernels::cast::Pixels;
+use crate::kernels::update;
+use crate::optim::Sgd;
+use crate::simd::Level;
+
+/// The memory that runs of a [`Plan`] need; take one with [`Plan::worker`] and keep it.
+#[derive(Debug)]
+pub struct Worker {
+    /// An arena for each thread of the pool it was made in. Groups lock the one of their thread; should the pool have
+    /// grown since, threads share.
+    pub(super) arenas: Vec<Mutex<Vec<f32>>>,
+    /// What the groups and the samples of a batch leave.
+    groups: Vec<f32>,
+    samples: Vec<f32>,
+    pub(super) scores: Vec<Score>,
+    grads: Vec<f32>,
+}
+
+impl Worker {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let groups = plan.groups(plan.batch);
+        let arena = || Mutex::new(vec![0.0; plan.arena.len]);
+        Worker {
+            arenas: (0..rayon::current_num_threads()).map(|_| arena()).collect(),
+            groups: vec![0.0; groups * plan.record.group_len],
+            samples: vec![0.0; plan.batch * plan.record.sample_len],
+            scores: vec![Score::default(); groups],
+            grads: vec![0.0; plan.params_len()],
+        }
+    }
+
+    /// The parameter gradients of the last run that went backward, in the order of the model's flat parameters.
+    pub fn grads(&self) -> &[f32] {
+        &self.grads
+    }
+}
+
+/// Samples of a batch: all there are, or those of some indices.
+#[derive(Debug, Clone, Copy)]
+pub struct Samples<'a> {
+    pixels: Pixels<'a>,
+    indices: Option<&'a [u32]>,
+}
+
+impl<'a> Samples<'a> {
+    /// All samples of `pixels`.
+    pub fn all(pixels: Pixels<'a>) -> Self {
+        Samples { pixels, indices: None }
+    }
+
+    /// The samples of `pixels` at `indices`.
+    pub fn at(pixels: Pixels<'a>, indices: &'a [u32]) -> Self {
+        Samples { pixels, indices: Some(indices) }
+    }
+
+    /// Checks that these are at most `most` samples of `len` elements.
+    pub(super) fn check(self, len: usize, most: usize) -> Result<Batch<'a>> {
+        let stored = self.pixels.len() / len;
+        if !self.pixels.len().is_multiple_of(len) {
+            return Err(Error::Mismatch {
+                what: "pixels of whole samples",
+                expected: stored * len,
+                got: self.pixels.len(),
+            });
+        }
+        let n = self.indices.map_or(stored, <[u32]>::len);
+        if n > most {
+            return Err(Error::Mismatch { what: "samples of a batch at most", expected: most, got: n });
+        }
+        if let Some(&index) = self.indices.unwrap_or_default().iter().find(|&&index| index as usize >= stored) {
+            return Err(Error::Mismatch { what: "index of a sample below", expected: stored, got: index as usize });
+        }
+        Ok(Batch { samples: self, n })
+    }
+}
+
+/// Checked samples.
+#[derive(Clone, Copy)]
+pub(super) struct Batch<'a> {
+    samples: Samples<'a>,
+    pub n: usize,
+}
+
+impl Batch<'_> {
+    fn load(&self, level: Level, sample: usize, x: &mut [f32]) {
+        let index = self.samples.indices.map_or(sample, |indices| indices[sample] as usize);
+        self.samples.pixels.load(level, index, x);
+    }
+}
+
+/// The parameters and what changes them, cut along with the gradients in phase B.
+pub(super) struct Update<'a> {
+    pub sgd: &'a Sgd,
+    pub params: &'a mut [f32],
+    pub velocity: &'a mut [f32],
+}
+
+impl Update<'_> {
+    fn split_at(&mut self, mid: usize) -> (Update<'_>, Update<'_>) {
+        let (left, right) = self.params.split_at_mut(mid);
+        let (left_v, right_v) = self.velocity.split_at_mut(mid.min(self.velocity.len()));
+        let sgd = self.sgd;
+        (Update { sgd, params: left, velocity: left_v }, Update { sgd, params: right, velocity: right_v })
+    }
+}
+
+impl Plan {
+    /// Runs `task` for every group of a batch of `n`, with the samples of the group, its item and the arena of a thread.
+    fn for_each_group<T: Send>(
+        &self,
+        n: usize,
+        arenas: &[Mutex<Vec<f32>>],
+        items: impl IndexedParallelIterator<Item = T>,
+        task: impl Fn(Range<usize>, T, &mut [f32]) + Sync,
+    ) {
+        let group = self.arena.group;
+        items.take(self.groups(n)).enumerate().with_max_len(1).for_each(|(index, item)| {
+            let thread = rayon::current_thread_index().unwrap_or(0) % arenas.len();
+            let mut arena = arenas[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            task(index * group..n.min((index + 1) * group), item, &mut arena);
+        });
+    }
+
+    fn group<'a>(
+        &'a self,
+        params: &'a [f32],
+        x: Batch<'_>,
+        samples: &Range<usize>,
+        memory: &'a mut [f32],
+    ) -> Group<'a> {
+        let n = samples.len();
+        let mut group = Group { level: self.level, arena: &self.arena, steps: &self.steps, params, n, memory };
+        for (place, sample) in samples.clone().enumerate() {
+            x.load(self.level, sample, group.input(place));
+        }
+        group
+    }
+
+    /// Runs the first `steps` steps forward and hands every group's output to `head`, with the group's item.
+    pub(super) fn run_forward<T: Send>(
+        &self,
+        params: &[f32],
+        x: Batch<'_>,
+        steps: usize,
+        arenas: &[Mutex<Vec<f32>>],
+        items: impl IndexedParallelIterator<Item = T>,
+        head: impl Fn(Range<usize>, &[f32], T) + Sync,
+    ) {
+        self.for_each_group(x.n, arenas, items, |samples, item, memory| {
+            let mut group = self.group(params, x, &samples, memory);
+            group.forward(steps);
+            head(samples, group.output(steps).0, item);
+        });
+    }
+
+    /// Phase A of a backward run: forward, `head` from a group's output to its gradient and a score, backward.
+    pub(super) fn run_backward(
+        &self,
+        params: &[f32],
+        x: Batch<'_>,
+        steps: usize,
+        worker: &mut Worker,
+        head: impl Fn(Range<usize>, &[f32], &mut [f32]) -> Score + Sync,
+    ) -> Score {
+        let layout = &self.record;
+        let Worker { arenas, groups, samples, scores, .. } = worker;
+        let parts = groups
+            .par_chunks_mut(layout.group_len)
+            .zip(samples.par_chunks_mut(layout.sample_len * self.arena.group))
+            .zip(scores.par_iter_mut());
+        self.for_each_group(x.n, arenas, parts, |samples, ((group_part, sample_parts), score), memory| {
+            let mut group = self.group(params, x, &samples, memory);
+            group.forward(steps);
+            let (y, dy) = group.output(steps);
+            *score = head(samples, y, dy);
+            group_part.fill(0.0);
+            group.backward(steps, &mut Record { layout, group: group_part, samples: sample_parts });
+        });
+        scores[..self.groups(x.n)].iter().copied().sum()
+    }
+
+    /// Phase B: sums the gradients of a batch of `n` and, with an update, applies them.
+    pub(super) fn sum_gradients(&self, n: usize, worker: &mut Worker, update: Option<Update<'_>>) {
+        let Worker { groups, samples, grads, .. } = worker;
+        let sums = Sums {
+            level: self.level,
+            layout: &self.record,
+            n,
+            groups: &groups[..self.groups(n) * self.record.group_len],
+            samples: &samples[..n * self.record.sample_len],
+        };
+        sums.run(&self.record.sums, grads, update);
+    }
+}
+
+/// What a batch left, to be summed.
+struct Sums<'a> {
+    level: Level,
+    layout: &'a Layout,
+    n: usize,
+    groups: &'a [f32],
+    samples: &'a [f32],
+}
+
+impl Sums<'_> {
+    /// Runs `sums`, which cover `grads` in order, on both sides of a join until one is left.
+    fn run(&self, sums: &[Sum], grads: &mut [f32], mut update: Option<Update<'_>>) {
+        match sums {
+            [] => {}
+            [sum] => {
+                sum.run(self.layout, self.n, self.groups, self.samples, grads);
+                if let Some(Update { sgd, params, velocity }) = update {
+                    update::sgd(self.level, sgd, grads, params, velocity);
+                }
+            }
+            _ => {
+                let (left, right) = sums.split_at(sums.len() / 2);
+                let mid = right[0].params.start - left[0].params.start;
+                let (left_grads, right_grads) = grads.split_at_mut(mid);
+                let (left_update, right_update) = update.as_mut().map(|update| update.split_at(mid)).unzip();
+                rayon::join(|| self.run(left, left_grads, left_update), || self.run(right, right_grads, right_update));
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Loss and accuracy of some samples.
+
+use std::iter::Sum;
+
+use super::arena::MAX_GROUP;
+use crate::kernels::cross_entropy::{self, Targets};
+use crate::simd::Level;
+
+/// The summed loss and the hits of some samples.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Score {
+    /// The losses of all samples added up.
+    pub loss_sum: f64,
+    /// Samples whose largest output is that of their class.
+    pub correct: usize,
+    /// Samples in all.
+    pub samples: usize,
+}
+
+impl Score {
+    /// The mean loss; NaN without samples.
+    pub fn loss(&self) -> f64 {
+        self.loss_sum / self.samples as f64
+    }
+
+    /// The share of hits, 0 to 1; NaN without samples.
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.samples as f64
+    }
+
+    /// The softmax cross-entropy of a group of at most [`MAX_GROUP`] samples.
+    pub(super) fn of_group(level: Level, classes: usize, logits: &[f32], targets: Targets<'_>) -> Self {
+        let mut losses = [0.0; MAX_GROUP];
+        let losses = &mut losses[..logits.len() / classes];
+        cross_entropy::forward(level, classes, logits, targets, losses);
+        let hit = |&(sample, logits): &(usize, &[f32])| match targets {
+            Targets::Sparse(labels) => first_largest(logits) == labels[sample] as usize,
+            Targets::OneHot(weights) => first_largest(logits) == first_largest(&weights[sample * classes..][..classes]),
+        };
+        Score {
+            loss_sum: losses.iter().map(|&loss| f64::from(loss)).sum(),
+            correct: logits.chunks_exact(classes).enumerate().filter(hit).count(),
+            samples: losses.len(),
+        }
+    }
+}
+
+impl Sum for Score {
+    fn sum<I: Iterator<Item = Self>>(scores: I) -> Self {
+        scores.fold(Score::default(), |sum, score| Score {
+            loss_sum: sum.loss_sum + score.loss_sum,
+            correct: sum.correct + score.correct,
+            samples: sum.samples + score.samples,
+        })
+    }
+}
+
+/// The position of the largest value, the first of equals.
+fn first_largest(values: &[f32]) -> usize {
+    let larger = |best, at| if values[at] > values[best] { at } else { best };
+    (1..values.len()).fold(0, larger)
+}
