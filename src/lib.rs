@@ -1,4 +1,5 @@
 //! convlane
+pub mod data;
 pub mod error;
 pub mod kernels;
 pub mod layer;
