@@ -1,5 +1,6 @@
 //! Labelled samples: where they come from, how they are kept and in which order they are visited.
 
+pub mod idx;
 mod order;
 
 use std::fmt;
