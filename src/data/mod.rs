@@ -1,6 +1,7 @@
 //! Labelled samples: where they come from, how they are kept and in which order they are visited.
 
 pub mod idx;
+pub mod mnist;
 mod order;
 
 use std::fmt;
