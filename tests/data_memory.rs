@@ -70,7 +70,7 @@ fn read_both(file: &[u8]) -> (Result<Images>, Result<Vec<u8>>) {
     }
     if let Ok(images) = &images {
         assert!(images.count > 0);
-        assert_eq!(images.pixels.len(), images.count * images.shape.len().unwrap());
+        assert_eq!(images.pixels.len(), images.count * images.shape.elements().unwrap());
     }
     if let Ok(labels) = &labels {
         assert!(!labels.is_empty());

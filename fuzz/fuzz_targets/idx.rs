@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(images) = images_from("fuzz", bytes) {
-        let sample = images.shape.len().expect("a shape without overflow");
+        let sample = images.shape.elements().expect("a shape without overflow");
         assert!(images.count > 0);
         assert_eq!(images.count.checked_mul(sample), Some(images.pixels.len()));
         assert!(images.pixels.len() <= MAX_BODY);

@@ -77,7 +77,7 @@ impl Dataset {
     }
 
     fn new(shape: Shape, values: Values, labels: Vec<u32>, classes: usize) -> Result<Self> {
-        let (len, sample_len) = (values.len(), shape.len()?);
+        let (len, sample_len) = (values.len(), shape.elements()?);
         if !len.is_multiple_of(sample_len) {
             let problem = format!("{len} values are not whole samples of {shape}");
             return Err(Error::Setting { name: "pixels", problem });

@@ -1,5 +1,7 @@
 //! Pixels as they are stored, and their conversion to the `f32` that kernels compute with.
 
+use std::ops::Range;
+
 use super::check_len;
 use crate::simd::Level;
 
@@ -17,7 +19,7 @@ pub enum Pixels<'a> {
     F32(&'a [f32]),
 }
 
-impl Pixels<'_> {
+impl<'a> Pixels<'a> {
     /// Number of stored values.
     pub fn len(&self) -> usize {
         match self {
@@ -31,16 +33,26 @@ impl Pixels<'_> {
         self.len() == 0
     }
 
+    /// The values of a range.
+    ///
+    /// # Panics
+    /// If it reaches past the end.
+    pub fn slice(&self, range: Range<usize>) -> Pixels<'a> {
+        match *self {
+            Pixels::U8 { values, scale } => Pixels::U8 { values: &values[range], scale },
+            Pixels::F32(values) => Pixels::F32(&values[range]),
+        }
+    }
+
     /// Writes sample `index` to `x`, whose length is that of a sample.
     ///
     /// # Panics
     /// If there is no such sample.
     pub fn load(&self, level: Level, index: usize, x: &mut [f32]) {
         let start = index * x.len();
-        let span = start..start + x.len();
-        match *self {
-            Pixels::U8 { values, scale } => scale_u8(level, scale, &values[span], x),
-            Pixels::F32(values) => x.copy_from_slice(&values[span]),
+        match self.slice(start..start + x.len()) {
+            Pixels::U8 { values, scale } => scale_u8(level, scale, values, x),
+            Pixels::F32(values) => x.copy_from_slice(values),
         }
     }
 }

@@ -57,6 +57,24 @@ pub enum Engine {
     Nhwc,
 }
 
+impl Engine {
+    /// What [`Engine::Auto`] stands for.
+    fn choose(self) -> Self {
+        match self {
+            Engine::Auto | Engine::Nhwc => Engine::Nhwc,
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Engine::Auto => "auto",
+            Engine::Nhwc => "nhwc",
+        })
+    }
+}
+
 /// The choices behind a plan.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
@@ -77,6 +95,7 @@ impl Default for PlanOptions {
 /// A network lowered for batches of up to a given size.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    engine: Engine,
     level: Level,
     batch: usize,
     steps: Vec<Step>,
@@ -98,12 +117,22 @@ impl Plan {
         let record = Layout::new(&steps);
         product("batch", &[batch])?;
         product("records of the batch", &[batch, record.sample_len.max(record.group_len)])?;
-        Ok(Plan { level: options.level, batch, steps, arena, record })
+        Ok(Plan { engine: options.engine.choose(), level: options.level, batch, steps, arena, record })
     }
 
     /// The memory for runs of this plan on the current rayon pool.
     pub fn worker(&self) -> Worker {
         Worker::new(self)
+    }
+
+    /// How the network is computed; never [`Engine::Auto`].
+    pub fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    /// The instructions that kernels use.
+    pub fn level(&self) -> Level {
+        self.level
     }
 
     /// The largest batch.
@@ -290,7 +319,8 @@ impl fmt::Display for Plan {
         let kib = |floats: usize| floats * size_of::<f32>() / 1024;
         writeln!(
             f,
-            "engine nhwc, level {}, batch {} in {} groups of {}: {} KiB a thread, {} KiB a batch",
+            "engine {}, level {}, batch {} in {} groups of {}: {} KiB a thread, {} KiB a batch",
+            self.engine,
             self.level,
             self.batch,
             self.groups(self.batch),

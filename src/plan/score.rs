@@ -1,6 +1,7 @@
 //! Loss and accuracy of some samples.
 
 use std::iter::Sum;
+use std::ops::Add;
 
 use super::arena::MAX_GROUP;
 use crate::kernels::cross_entropy::{self, Targets};
@@ -45,13 +46,21 @@ impl Score {
     }
 }
 
+impl Add for Score {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Score {
+            loss_sum: self.loss_sum + other.loss_sum,
+            correct: self.correct + other.correct,
+            samples: self.samples + other.samples,
+        }
+    }
+}
+
 impl Sum for Score {
     fn sum<I: Iterator<Item = Self>>(scores: I) -> Self {
-        scores.fold(Score::default(), |sum, score| Score {
-            loss_sum: sum.loss_sum + score.loss_sum,
-            correct: sum.correct + score.correct,
-            samples: sum.samples + score.samples,
-        })
+        scores.fold(Score::default(), Add::add)
     }
 }
 

@@ -1,0 +1,209 @@
+//! Trains LeNet-5 on MNIST, as the Keras tutorial does.
+
+use std::error::Error;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use convlane::io::safetensors;
+use convlane::prelude::*;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+
+/// Trains LeNet-5 on MNIST and prints loss and accuracy.
+#[derive(Parser)]
+struct Options {
+    /// Directory of the four MNIST files, plain or gz [default: the bundled MNIST]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Passes over the training images
+    #[arg(long, default_value_t = 5)]
+    epochs: usize,
+    /// Images a training step
+    #[arg(long, default_value_t = 256)]
+    batch_size: usize,
+    /// Step length of the gradient descent
+    #[arg(long, default_value_t = 0.05)]
+    learning_rate: f32,
+    /// Threads [default: one a core]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Seed of the first weights and of the order of the images
+    #[arg(long, default_value_t = 42)]
+    seed: u64,
+    /// Whether the images are visited in another order each epoch
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
+    shuffle: bool,
+    /// How the network is computed
+    #[arg(long, default_value = "auto")]
+    engine: EngineName,
+    /// Vector instructions [default: the widest of this CPU]
+    #[arg(long)]
+    level: Option<LevelName>,
+    /// Writes loss and accuracy of every epoch
+    #[arg(long, value_name = "FILE.json")]
+    history: Option<PathBuf>,
+    /// Starts from these weights
+    #[arg(long, value_name = "FILE.safetensors")]
+    weights: Option<PathBuf>,
+    /// Writes the trained weights
+    #[arg(long, value_name = "FILE.safetensors")]
+    save: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum EngineName {
+    Auto,
+    Nhwc,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LevelName {
+    Scalar,
+    Avx2,
+    Avx512,
+}
+
+fn main() -> ExitCode {
+    let options = match Options::try_parse() {
+        Ok(options) => options,
+        Err(error) if error.use_stderr() => {
+            let text = error.to_string();
+            let line = text.lines().take_while(|line| !line.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ");
+            eprintln!("{line}");
+            return ExitCode::from(2);
+        }
+        Err(help) => help.exit(),
+    };
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+    let bundled = || concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist").into();
+    let (train, test) = mnist::load(options.data.clone().unwrap_or_else(bundled))?;
+
+    let mut model = Sequential::new(train.shape())
+        .layer(Conv2d::new(6, 5).relu())
+        .layer(AvgPool2d::new(2))
+        .layer(Conv2d::new(16, 5).relu())
+        .layer(AvgPool2d::new(2))
+        .layer(Flatten)
+        .layer(Dense::new(120).relu())
+        .layer(Dense::new(84).relu())
+        .layer(Dense::new(train.classes()).softmax())
+        .build(Seed(options.seed))?;
+    println!("{}", model.summary());
+    if let Some(weights) = &options.weights {
+        safetensors::load(&mut model, weights)?;
+    }
+
+    let config = TrainConfig {
+        threads: options.threads.map_or(Threads::Current, Threads::Own),
+        plan: PlanOptions { engine: options.engine.into(), level: level(options.level)?, ..Default::default() },
+    };
+    let mut trainer = Trainer::new(model, Sgd::new(options.learning_rate), config)?;
+    println!("{}", trainer.plan(options.batch_size)?);
+
+    let history = fit(&mut trainer, options, &train, &test)?;
+    let score = trainer.evaluate(&test)?;
+    println!("test loss {:.4}  test accuracy {:.4}", score.loss(), score.accuracy());
+
+    if let Some(path) = &options.history {
+        let text = serde_json::to_string_pretty(&report(&trainer, options, &history)?)?;
+        std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    if let Some(path) = &options.save {
+        safetensors::save(trainer.model(), path)?;
+    }
+    Ok(())
+}
+
+/// Trains with a progress bar and prints a line an epoch.
+fn fit(trainer: &mut Trainer, options: &Options, train: &Dataset, test: &Dataset) -> Result<History, Box<dyn Error>> {
+    let style = "{prefix}  {bar:30} {pos}/{len} images  {per_sec}  {msg}";
+    let bar = ProgressBar::new(train.len() as u64).with_style(ProgressStyle::with_template(style)?);
+    let epochs = options.epochs;
+    let observer = |event| {
+        match event {
+            Event::Batch(progress) => {
+                if progress.step == 1 {
+                    bar.reset();
+                    bar.set_prefix(format!("epoch {}/{epochs}", progress.epoch));
+                }
+                bar.set_message(format!("loss {:.4}  accuracy {:.4}", progress.loss, progress.accuracy));
+                bar.set_position(progress.samples as u64);
+            }
+            Event::Epoch(epoch) => bar.suspend(|| println!("{}", line(&epoch, epochs))),
+            _ => {}
+        }
+        ControlFlow::Continue(())
+    };
+    let fit = Fit::epochs(epochs).batch_size(options.batch_size).validation(test).observer(observer);
+    let fit = if options.shuffle { fit.shuffle(Seed(options.seed)) } else { fit.in_order() };
+    let history = trainer.fit(train, fit);
+    bar.finish_and_clear();
+    Ok(history?)
+}
+
+fn line(epoch: &Epoch, epochs: usize) -> String {
+    let Epoch { epoch, loss, accuracy, val_loss, val_accuracy, seconds } = *epoch;
+    let [val_loss, val_accuracy] = [val_loss, val_accuracy].map(|value| value.unwrap_or(f64::NAN));
+    format!(
+        "epoch {epoch}/{epochs}  loss {loss:.4}  accuracy {accuracy:.4}  val_loss {val_loss:.4}  \
+         val_accuracy {val_accuracy:.4}  {seconds:.2} s"
+    )
+}
+
+fn report(trainer: &Trainer, options: &Options, history: &History) -> Result<serde_json::Value, Box<dyn Error>> {
+    let plan = trainer.plan(options.batch_size)?;
+    let epochs = history.epochs.iter().map(|epoch| {
+        json!({
+            "epoch": epoch.epoch,
+            "loss": epoch.loss,
+            "accuracy": epoch.accuracy,
+            "val_loss": epoch.val_loss,
+            "val_accuracy": epoch.val_accuracy,
+            "seconds": epoch.seconds,
+        })
+    });
+    Ok(json!({
+        "options": {
+            "data": options.data,
+            "epochs": options.epochs,
+            "batch_size": options.batch_size,
+            "learning_rate": options.learning_rate,
+            "seed": options.seed,
+            "shuffle": options.shuffle,
+            "weights": options.weights,
+        },
+        "engine": plan.engine().to_string(),
+        "level": plan.level().to_string(),
+        "threads": trainer.threads(),
+        "epochs": epochs.collect::<Vec<_>>(),
+    }))
+}
+
+impl From<EngineName> for Engine {
+    fn from(name: EngineName) -> Self {
+        match name {
+            EngineName::Auto => Engine::Auto,
+            EngineName::Nhwc => Engine::Nhwc,
+        }
+    }
+}
+
+fn level(name: Option<LevelName>) -> Result<Level, String> {
+    match name {
+        None => Ok(Level::best()),
+        Some(LevelName::Scalar) => Ok(Level::scalar()),
+        Some(LevelName::Avx2) => Level::avx2().ok_or("this CPU has no AVX2 with FMA".into()),
+        Some(LevelName::Avx512) => Level::avx512().ok_or("this CPU has no AVX-512 F, BW, DQ and VL".into()),
+    }
+}

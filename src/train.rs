@@ -1,0 +1,336 @@
+//! Training loops: fit, evaluate, predict.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use crate::callbacks::{Event, Progress};
+use crate::data::{Dataset, Order};
+use crate::error::{Error, Result};
+use crate::history::{Epoch, History};
+use crate::kernels::cast::Pixels;
+use crate::kernels::cross_entropy::Targets;
+use crate::layer::Layer;
+use crate::model::Model;
+use crate::optim::Sgd;
+use crate::plan::{Plan, PlanOptions, Samples, Score, Worker};
+use crate::rng::Seed;
+
+/// The threads that a trainer computes on. The results are the same on any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Threads {
+    /// Those of the rayon pool that calls; outside of any, the global pool.
+    #[default]
+    Current,
+    /// A pool of its own with so many.
+    Own(usize),
+}
+
+/// The choices behind a [`Trainer`].
+#[derive(Debug, Clone, Default)]
+pub struct TrainConfig {
+    /// The threads it computes on.
+    pub threads: Threads,
+    /// How the model is computed.
+    pub plan: PlanOptions,
+}
+
+/// What a call of [`Trainer::fit`] does.
+///
+/// ```
+/// use convlane::prelude::*;
+///
+/// let fit = Fit::epochs(100).batch_size(256).shuffle(Seed(7));
+/// ```
+pub struct Fit<'a> {
+    epochs: usize,
+    batch_size: usize,
+    shuffle: Option<Seed>,
+    validation: Option<&'a Dataset>,
+    observer: Box<dyn FnMut(Event) -> ControlFlow<()> + Send + 'a>,
+}
+
+impl<'a> Fit<'a> {
+    /// So many epochs, in shuffled batches of 32, without validation.
+    pub fn epochs(epochs: usize) -> Self {
+        let observer = Box::new(|_| ControlFlow::Continue(()));
+        Fit { epochs, batch_size: 32, shuffle: Some(Seed(0)), validation: None, observer }
+    }
+
+    /// Samples a step; an epoch's last step takes what is left.
+    pub fn batch_size(mut self, batch_size: usize) -> Self {
+        self.batch_size = batch_size;
+        self
+    }
+
+    /// Visits the samples in an order of this seed, another one each epoch.
+    pub fn shuffle(mut self, seed: Seed) -> Self {
+        self.shuffle = Some(seed);
+        self
+    }
+
+    /// Visits the samples as they are stored.
+    pub fn in_order(mut self) -> Self {
+        self.shuffle = None;
+        self
+    }
+
+    /// Evaluates these samples after every epoch.
+    pub fn validation(mut self, samples: &'a Dataset) -> Self {
+        self.validation = Some(samples);
+        self
+    }
+
+    /// Is told of every step and epoch, and can end the fit with [`ControlFlow::Break`]. It runs on a thread of the
+    /// pool.
+    pub fn observer(mut self, observer: impl FnMut(Event) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.observer = Box::new(observer);
+        self
+    }
+}
+
+/// A model with its optimiser's state and the memory to train it under softmax cross-entropy.
+///
+/// ```
+/// use convlane::data::Dataset;
+/// use convlane::prelude::*;
+///
+/// // Which of two pixels is brighter?
+/// let samples = Dataset::from_u8(Shape::hwc(1, 2, 1), vec![0, 200, 90, 10, 30, 60, 250, 70], vec![1, 0, 1, 0], 2)?;
+/// let model = Sequential::new(samples.shape()).layer(Flatten).layer(Dense::new(2).softmax()).build(Seed(42))?;
+/// let mut trainer = Trainer::new(model, Sgd::new(1.0), TrainConfig::default())?;
+/// let history = trainer.fit(&samples, Fit::epochs(50).batch_size(2))?;
+/// assert!(history.epochs[49].loss < history.epochs[0].loss);
+/// assert_eq!(trainer.evaluate(&samples)?.accuracy(), 1.0);
+/// # Ok::<(), convlane::Error>(())
+/// ```
+pub struct Trainer {
+    pool: Option<rayon::ThreadPool>,
+    state: State,
+}
+
+/// All of a trainer but its pool, so that it can be lent to the pool.
+struct State {
+    model: Model,
+    sgd: Sgd,
+    velocity: Vec<f32>,
+    /// Epochs completed in all fits: what the next shuffle depends on.
+    epochs: usize,
+    options: PlanOptions,
+    /// The last plan and its memory.
+    session: Option<Session>,
+}
+
+struct Session {
+    plan: Plan,
+    worker: Worker,
+    labels: Vec<u32>,
+}
+
+/// Samples of a batch where nobody chose a size.
+const EVALUATION_BATCH: usize = 256;
+
+impl Trainer {
+    /// Takes a model to be trained by `sgd`.
+    ///
+    /// # Errors
+    /// If a setting of `sgd` is out of its range, or the thread pool cannot be built.
+    pub fn new(model: Model, sgd: Sgd, config: TrainConfig) -> Result<Self> {
+        sgd.validate()?;
+        let pool = match config.threads {
+            Threads::Current => None,
+            Threads::Own(0) => return Err(Error::Zero { what: "number of threads" }),
+            Threads::Own(threads) => {
+                let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+                Some(builder.thread_name(|i| format!("convlane-{i}")).build().map_err(Error::ThreadPool)?)
+            }
+        };
+        let velocity = vec![0.0; sgd.velocity_len(model.params().len())];
+        Ok(Trainer { pool, state: State { model, sgd, velocity, epochs: 0, options: config.plan, session: None } })
+    }
+
+    /// The model as it stands.
+    pub fn model(&self) -> &Model {
+        &self.state.model
+    }
+
+    /// The model, to be changed.
+    pub fn model_mut(&mut self) -> &mut Model {
+        &mut self.state.model
+    }
+
+    /// Gives the model back.
+    pub fn into_model(self) -> Model {
+        self.state.model
+    }
+
+    /// Number of threads of the pool it computes on.
+    pub fn threads(&self) -> usize {
+        self.pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads)
+    }
+
+    /// The plan for batches of up to `batch`, as [`Trainer::fit`] would run it.
+    ///
+    /// # Errors
+    /// If the memory would overflow.
+    pub fn plan(&self, batch: usize) -> Result<Plan> {
+        self.state.plan(batch)
+    }
+
+    /// Trains on `samples`. A second fit goes on where the first ended: two fits of two epochs equal one of four.
+    ///
+    /// # Errors
+    /// If samples do not fit the model, or the loss becomes NaN or infinite: [`Error::NonFiniteLoss`], with the parameters
+    /// as they were before that step.
+    pub fn fit(&mut self, samples: &Dataset, fit: Fit<'_>) -> Result<History> {
+        self.in_pool(|state| state.fit(samples, fit))
+    }
+
+    /// Loss and accuracy over all samples.
+    ///
+    /// # Errors
+    /// If the samples do not fit the model.
+    pub fn evaluate(&mut self, samples: &Dataset) -> Result<Score> {
+        self.in_pool(|state| state.evaluate(samples, EVALUATION_BATCH))
+    }
+
+    /// The model's output for every sample, `[n][outputs]`: probabilities if it ends in a softmax.
+    ///
+    /// # Errors
+    /// If `x` is not a whole number of samples.
+    pub fn predict(&mut self, x: Pixels<'_>) -> Result<Vec<f32>> {
+        self.in_pool(|state| state.predict(x))
+    }
+
+    fn in_pool<T: Send>(&mut self, run: impl FnOnce(&mut State) -> T + Send) -> T {
+        let Trainer { pool, state } = self;
+        match pool {
+            Some(pool) => pool.install(|| run(state)),
+            // A scope moves into the global pool if this thread is in none.
+            None => rayon::scope(|_| run(state)),
+        }
+    }
+}
+
+impl State {
+    fn plan(&self, batch: usize) -> Result<Plan> {
+        let layers: Vec<Layer> = self.model.layers().iter().map(|layer| layer.layer).collect();
+        Plan::new(self.model.input(), &layers, batch, &self.options)
+    }
+
+    /// Makes sure that there is a plan for batches of exactly up to `batch`.
+    fn prepare(&mut self, batch: usize) -> Result<()> {
+        if self.session.as_ref().is_none_or(|session| session.plan.batch() != batch) {
+            let plan = self.plan(batch)?;
+            self.session = Some(Session { worker: plan.worker(), labels: vec![0; batch], plan });
+        }
+        Ok(())
+    }
+
+    fn check(&self, samples: &Dataset) -> Result<()> {
+        let (input, output) = (self.model.input(), self.model.output());
+        if samples.shape() != input {
+            let problem = format!("of {} do not fit a model of {input}", samples.shape());
+            return Err(Error::Setting { name: "samples", problem });
+        }
+        let outputs = output.elements()?;
+        if samples.classes() > outputs {
+            let problem = format!("{} classes do not fit a model of {outputs} outputs", samples.classes());
+            return Err(Error::Setting { name: "samples", problem });
+        }
+        Ok(())
+    }
+
+    fn fit(&mut self, samples: &Dataset, mut fit: Fit<'_>) -> Result<History> {
+        self.check(samples)?;
+        fit.validation.map_or(Ok(()), |validation| self.check(validation))?;
+        let batch = fit.batch_size.min(samples.len());
+        let mut order = Order::new(samples.len())?;
+        let mut history = History::default();
+        for epoch in (self.epochs + 1..).take(fit.epochs) {
+            if let Some(seed) = fit.shuffle {
+                order.shuffle(seed, epoch);
+            }
+            self.prepare(batch)?;
+            let start = Instant::now();
+            let ControlFlow::Continue(score) = self.epoch(epoch, samples, &order, &mut fit)? else { break };
+            let seconds = start.elapsed().as_secs_f64();
+            self.epochs = epoch;
+            let validation = fit.validation.map(|samples| self.evaluate(samples, batch)).transpose()?;
+            let record = Epoch {
+                epoch,
+                loss: score.loss(),
+                accuracy: score.accuracy(),
+                val_loss: validation.map(|score| score.loss()),
+                val_accuracy: validation.map(|score| score.accuracy()),
+                seconds,
+            };
+            history.epochs.push(record);
+            if (fit.observer)(Event::Epoch(record)).is_break() {
+                break;
+            }
+        }
+        Ok(history)
+    }
+
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        samples: &Dataset,
+        order: &Order,
+        fit: &mut Fit<'_>,
+    ) -> Result<ControlFlow<(), Score>> {
+        let Session { plan, worker, labels } = self.session.as_mut().expect("prepared before an epoch");
+        let batches = order.batches(plan.batch())?;
+        let steps = batches.len();
+        let mut total = Score::default();
+        for (step, indices) in (1..).zip(batches) {
+            let labels = &mut labels[..indices.len()];
+            for (label, &index) in labels.iter_mut().zip(indices) {
+                *label = samples.labels()[index as usize];
+            }
+            let x = Samples::at(samples.pixels(), indices);
+            let (params, velocity) = (self.model.params_mut(), &mut self.velocity);
+            let score = plan.train_step(params, velocity, &self.sgd, x, Targets::Sparse(labels), worker)?;
+            if !score.loss_sum.is_finite() {
+                return Err(Error::NonFiniteLoss { epoch, step, loss: score.loss() });
+            }
+            total = total + score;
+            let (loss, accuracy) = (total.loss(), total.accuracy());
+            let progress = Progress { epoch, step, steps, samples: total.samples, loss, accuracy };
+            if (fit.observer)(Event::Batch(progress)).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(total))
+    }
+
+    fn evaluate(&mut self, samples: &Dataset, batch: usize) -> Result<Score> {
+        self.check(samples)?;
+        self.prepare(batch)?;
+        let Session { plan, worker, .. } = self.session.as_mut().expect("just prepared");
+        let (pixels, params, mut total) = (samples.pixels(), self.model.params(), Score::default());
+        for (part, labels) in samples.labels().chunks(batch).enumerate() {
+            let first = part * batch;
+            let x = Samples::all(pixels.slice(first * plan.x_len()..(first + labels.len()) * plan.x_len()));
+            total = total + plan.evaluate(params, x, Targets::Sparse(labels), worker)?;
+        }
+        Ok(total)
+    }
+
+    fn predict(&mut self, x: Pixels<'_>) -> Result<Vec<f32>> {
+        self.prepare(EVALUATION_BATCH)?;
+        let Session { plan, worker, .. } = self.session.as_mut().expect("just prepared");
+        let (x_len, y_len) = (plan.x_len(), plan.y_len());
+        if !x.len().is_multiple_of(x_len) {
+            let problem = format!("{} values are no whole number of samples of {x_len}", x.len());
+            return Err(Error::Setting { name: "pixels", problem });
+        }
+        let mut outputs = vec![0.0; x.len() / x_len * y_len];
+        for (part, y) in outputs.chunks_mut(EVALUATION_BATCH * y_len).enumerate() {
+            let first = part * EVALUATION_BATCH * x_len;
+            let x = Samples::all(x.slice(first..first + y.len() / y_len * x_len));
+            plan.forward(self.model.params(), x, y, worker)?;
+        }
+        Ok(outputs)
+    }
+}
