@@ -281,9 +281,9 @@ impl Layer {
         match self {
             Layer::Conv2d(conv) => Ok(conv.shape(input)?.output()),
             Layer::Pool2d(pool) => Ok(Pool2dShape::new(input, &pool.window)?.output()),
-            Layer::Flatten => input.len().map(Shape::flat),
+            Layer::Flatten => input.elements().map(Shape::flat),
             Layer::Dense(dense) => Ok(Shape::flat(dense.shape(input)?.outputs)),
-            Layer::Activation(_) => input.len().map(|_| input),
+            Layer::Activation(_) => input.elements().map(|_| input),
         }
     }
 
@@ -329,7 +329,9 @@ impl fmt::Display for Layer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.kind())?;
         match self {
-            Layer::Conv2d(Conv2d { window, .. }) | Layer::Pool2d(Pool2d { window, .. }) => write!(f, " {}", window.kernel),
+            Layer::Conv2d(Conv2d { window, .. }) | Layer::Pool2d(Pool2d { window, .. }) => {
+                write!(f, " {}", window.kernel)
+            }
             Layer::Dense(dense) => write!(f, " {}", dense.units),
             Layer::Activation(activation) => write!(f, " {activation:?}"),
             Layer::Flatten => Ok(()),
@@ -342,7 +344,7 @@ impl fmt::Display for Layer {
 /// # Errors
 /// [`Error::Layer`] naming the layer that does not fit; [`Error::Zero`] if there is none.
 pub fn resolve(input: Shape, layers: &[Layer]) -> Result<Vec<Resolved>> {
-    input.len()?;
+    input.elements()?;
     if layers.is_empty() {
         return Err(Error::Zero { what: "number of layers" });
     }

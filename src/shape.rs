@@ -36,7 +36,7 @@ impl Shape {
     ///
     /// # Errors
     /// If a size is zero or their product overflows.
-    pub fn len(&self) -> Result<usize> {
+    pub fn elements(&self) -> Result<usize> {
         match *self {
             Shape::Image { h, w, c } => product("image", &[h, w, c]),
             Shape::Flat(len) => product("feature vector", &[len]),
@@ -46,7 +46,7 @@ impl Shape {
     /// Height, width and channels of an image.
     pub(crate) fn image(&self) -> Result<(usize, usize, usize)> {
         match *self {
-            Shape::Image { h, w, c } => self.len().map(|_| (h, w, c)),
+            Shape::Image { h, w, c } => self.elements().map(|_| (h, w, c)),
             Shape::Flat(_) => Err(Error::Rank { expected: "an image", got: format!("a vector of {self}") }),
         }
     }
@@ -54,7 +54,7 @@ impl Shape {
     /// Number of features of a vector.
     pub(crate) fn features(&self) -> Result<usize> {
         match *self {
-            Shape::Flat(_) => self.len(),
+            Shape::Flat(_) => self.elements(),
             Shape::Image { .. } => {
                 Err(Error::Rank { expected: "a vector (add Flatten)", got: format!("an image of {self}") })
             }
@@ -364,7 +364,10 @@ impl Pool2dShape {
     pub fn new(input: Shape, window: &Window) -> Result<Self> {
         let (h, w, c) = input.image()?;
         if window.dilation != Size2::from(1) {
-            return Err(Error::Setting { name: "dilation", problem: format!("pooling takes 1, got {}", window.dilation) });
+            return Err(Error::Setting {
+                name: "dilation",
+                problem: format!("pooling takes 1, got {}", window.dilation),
+            });
         }
         let (h, w) = window.axes(h, w)?;
         for axis in [h, w] {

@@ -19,6 +19,7 @@ pub mod activation;
 pub mod cast;
 pub mod cross_entropy;
 pub mod nhwc;
+mod par;
 pub mod softmax;
 pub mod update;
 

@@ -135,11 +135,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn and_not(self, a: __m256, b: __m256) -> __m256 {
-        register!(_mm256_andnot_ps(b, a))
-    }
-
-    #[inline(always)]
     fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
         register!(_mm256_blendv_ps(b, a, mask))
     }

@@ -158,11 +158,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn and_not(self, a: __mmask16, b: __mmask16) -> __mmask16 {
-        a & !b
-    }
-
-    #[inline(always)]
     fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 {
         register!(_mm512_mask_blend_ps(mask, b, a))
     }

@@ -124,11 +124,6 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn and_not(self, a: M, b: M) -> M {
-        map2(a, b, |a, b| a & !b)
-    }
-
-    #[inline(always)]
     fn select(self, mask: M, a: V, b: V) -> V {
         std::array::from_fn(|lane| if mask[lane] { a[lane] } else { b[lane] })
     }

@@ -1,0 +1,95 @@
+//! Average pooling: the mean of the pixels of each window that lie inside the image.
+//!
+//! # Shapes
+//! | | |
+//! |---|---|
+//! | `x`, `dx` | `[n][h][w][c]` |
+//! | `y`, `dy` | `[n][oh][ow][c]` |
+//!
+//! # Example
+//! ```
+//! use convlane::shape::{Pool2dShape, Shape, Window};
+//! use convlane::{Level, kernels::nhwc::avg_pool2d};
+//!
+//! let mut y = [0.0];
+//! let shape = Pool2dShape::new(Shape::hwc(2, 2, 1), &Window::new(2))?;
+//! avg_pool2d::forward(Level::best(), &shape, 1, &[1.0, 2.0, 3.0, 6.0], &mut y);
+//! assert_eq!(y, [3.0]);
+//! # Ok::<(), convlane::Error>(())
+//! ```
+
+use super::pool2d::{self, Field};
+use crate::shape::Pool2dShape;
+use crate::simd::{Level, Simd, dispatch};
+
+/// The mean of every window.
+///
+/// # Panics
+/// If a slice has not the length of its shape.
+pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
+    pool2d::check(shape, n, x, y);
+    dispatch!(level, s => {
+        let fields = pool2d::fields(shape, n).zip(y.chunks_exact_mut(shape.c));
+        fields.for_each(#[inline(always)] |(field, y)| mean(s, shape, &field, x, y));
+    })
+}
+
+/// The gradient `dx` of the input: every window's share, `dy / count`, added up.
+///
+/// # Panics
+/// If a slice has not the length of its shape.
+pub fn backward(level: Level, shape: &Pool2dShape, n: usize, dy: &[f32], dx: &mut [f32]) {
+    pool2d::check(shape, n, dx, dy);
+    dx.fill(0.0);
+    dispatch!(level, s => {
+        let fields = pool2d::fields(shape, n).zip(dy.chunks_exact(shape.c));
+        fields.for_each(#[inline(always)] |(field, dy)| spread(s, shape, &field, dy, dx));
+    })
+}
+
+#[inline(always)]
+fn mean<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, x: &[f32], y: &mut [f32]) {
+    let count = s.splat(field.len() as f32);
+    for (y, first) in y.chunks_mut(S::LANES).zip((0..).step_by(S::LANES)) {
+        let mut sum = s.splat(0.0);
+        for pixel in field.pixels(shape) {
+            sum = s.add(sum, s.load_padded(&x[pixel + first..][..y.len()], 0.0));
+        }
+        s.store_cut(s.div(sum, count), y);
+    }
+}
+
+#[inline(always)]
+fn spread<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, dy: &[f32], dx: &mut [f32]) {
+    let count = s.splat(field.len() as f32);
+    for (dy, first) in dy.chunks(S::LANES).zip((0..).step_by(S::LANES)) {
+        let share = s.div(s.load_padded(dy, 0.0), count);
+        for pixel in field.pixels(shape) {
+            let dx = &mut dx[pixel + first..][..dy.len()];
+            s.store_cut(s.add(s.load_padded(dx, 0.0), share), dx);
+        }
+    }
+}
+
+/// The same, the batch split over the current rayon pool.
+pub mod par {
+    use super::*;
+    use crate::kernels::par::rows_per_piece;
+    use rayon::prelude::*;
+
+    /// See [`super::forward`].
+    pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
+        pool2d::check(shape, n, x, y);
+        let piece = rows_per_piece(n);
+        let pieces = x.par_chunks(piece * shape.x_len()).zip(y.par_chunks_mut(piece * shape.y_len()));
+        pieces.for_each(|(x, y)| super::forward(level, shape, y.len() / shape.y_len(), x, y));
+    }
+
+    /// See [`super::backward`].
+    pub fn backward(level: Level, shape: &Pool2dShape, n: usize, dy: &[f32], dx: &mut [f32]) {
+        pool2d::check(shape, n, dx, dy);
+        let piece = rows_per_piece(n);
+        let pieces = dy.par_chunks(piece * shape.y_len()).zip(dx.par_chunks_mut(piece * shape.x_len()));
+        pieces.for_each(|(dy, dx)| super::backward(level, shape, dy.len() / shape.y_len(), dy, dx));
+    }
+}
