@@ -12,6 +12,7 @@ const CANARY: u32 = 0x7fc0_beef;
 pub const START: f32 = 3.0;
 
 /// Numbers between canaries, which are checked when the tensor is dropped.
+#[derive(Clone)]
 pub struct Tensor(Vec<f32>);
 
 impl Tensor {
