@@ -1,4 +1,56 @@
-//! convlane
+//! SIMD- and rayon-optimised CPU kernels for training convolutional networks, and all it takes to train a small one.
+//!
+//! ```no_run
+//! use convlane::prelude::*;
+//!
+//! # fn main() -> Result<(), convlane::Error> {
+//! let (train, test) = mnist::load("tests/data/mnist")?;
+//! let model = Sequential::new(train.shape())
+//!     .layer(Conv2d::new(6, 5).relu())
+//!     .layer(AvgPool2d::new(2))
+//!     .layer(Conv2d::new(16, 5).relu())
+//!     .layer(AvgPool2d::new(2))
+//!     .layer(Flatten)
+//!     .layer(Dense::new(120).relu())
+//!     .layer(Dense::new(84).relu())
+//!     .layer(Dense::new(10).softmax())
+//!     .build(Seed(42))?;
+//! println!("{}", model.summary());
+//! let mut trainer = Trainer::new(model, Sgd::new(0.05), TrainConfig::default())?;
+//! let history = trainer.fit(&train, Fit::epochs(5).batch_size(256).validation(&test))?;
+//! println!("{:?}\ntest accuracy {:.4}", history.epochs, trainer.evaluate(&test)?.accuracy());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Three ways in
+//! - [`train`]: a [`Trainer`](train::Trainer) with `fit`, `evaluate` and `predict`, for whoever has a
+//!   [`Dataset`](data::Dataset).
+//! - [`plan`]: a network lowered to steps, with forward and backward runs, gradients and parameters as slices, for
+//!   training loops of one's own.
+//! - [`kernels`]: convolution, pooling, dense and the rest on plain slices, for other frameworks.
+//!
+//! # Promises
+//! - The same seed gives the same bits on any number of threads: every sum is taken in an order fixed by the batch.
+//! - A training step allocates nothing but what matrixmultiply allocates inside a product.
+//! - Every kernel is tested at every [`Level`] against [`mod@reference`], the same mathematics in plain `f64` loops.
+//! - Bad shapes, settings and files are an [`Error`] with the numbers; wrong slice lengths given to a kernel are a
+//!   documented panic.
+//!
+//! # Floors
+//! Modules import downwards only.
+//! ```text
+//! train                             Trainer, fit, evaluate, predict
+//! callbacks                         what an observer is told
+//! data      io      history         datasets, IDX, MNIST | weights in files | loss and accuracy by epoch
+//! model     plan                    layers with parameters | layers lowered to steps, and their run on threads
+//! kernels                           pure functions on slices
+//! layer     optim     simd          configuration as data | levels and vectors
+//! shape                             all checked geometry
+//! error     rng                     (reference: used by tests alone)
+//! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 pub mod callbacks;
 pub mod data;
 pub mod error;
@@ -9,10 +61,12 @@ pub mod layer;
 pub mod model;
 pub mod optim;
 pub mod plan;
+pub mod reference;
 pub mod rng;
 pub mod shape;
 mod simd;
 pub mod train;
+
 pub use error::{Error, Result};
 pub use simd::Level;
 

@@ -1,0 +1,88 @@
+//! Every kernel, on every level, serial and parallel, gives what the reference gives on every named geometry: the same
+//! bits on whole numbers, and on floats no more than the rounding that the formula allows.
+
+mod support;
+
+use convlane::optim::Sgd;
+use support::geometry;
+use support::pass::{self, Pass, Way};
+use support::tensor::Tensor;
+
+fn check<S, P: IntoIterator<Item = Pass>>(cases: &[geometry::Case<S>], passes: impl Fn(&geometry::Case<S>) -> P) {
+    cases.iter().flat_map(passes).for_each(|pass| pass.check());
+}
+
+#[test]
+fn conv2d() {
+    check(&geometry::conv2d(), |case| pass::conv2d(case).all());
+}
+
+#[test]
+fn dense() {
+    check(&geometry::dense(), |case| pass::dense(case).all());
+}
+
+#[test]
+fn avg_pool2d() {
+    check(&geometry::pool2d(), pass::avg_pool2d);
+}
+
+#[test]
+fn max_pool2d() {
+    check(&geometry::pool2d(), pass::max_pool2d);
+}
+
+/// Infinities take part in the comparison, the first NaN of a window wins it.
+#[test]
+fn max_pool2d_of_infinities_and_nan() {
+    const SPECIAL: [f32; 5] = [f32::NEG_INFINITY, f32::NEG_INFINITY, f32::INFINITY, f32::NAN, -0.0];
+    for pass in geometry::pool2d().iter().flat_map(pass::max_pool2d) {
+        let mut inputs = pass.integers(3);
+        for (x, special) in inputs[0].iter_mut().step_by(3).zip(SPECIAL.iter().cycle()) {
+            *x = *special;
+        }
+        pass.check_on(&inputs);
+    }
+}
+
+#[test]
+fn activations() {
+    for activation in pass::ACTIVATIONS {
+        check(&geometry::rows(), |case| pass::activation(activation, case));
+    }
+}
+
+#[test]
+fn activations_at_the_edges() {
+    let x = [0.0, 1e-45, 1e-38, 1e-20, 1e-4, 0.6249, 0.6251, 9.0, 17.5, 87.0, 88.8, 89.5, 103.0, 104.5, 1e4, f32::MAX];
+    let x = [&x[..], &x.map(|x| -x), &[f32::INFINITY, f32::NEG_INFINITY, f32::NAN]].concat();
+    let case = geometry::Case { name: "edges", n: x.len(), shape: 1 };
+    for activation in pass::ACTIVATIONS {
+        let [forward, backward] = pass::activation(activation, &case);
+        let x = [Tensor::collect(x.iter().copied())];
+        forward.check_on(&x);
+        for way in Way::all() {
+            backward.check_on(&[forward.run(way, &x), Tensor::filled(x[0].len(), 2.0)]);
+        }
+    }
+}
+
+#[test]
+fn cross_entropy() {
+    check(&geometry::rows(), pass::cross_entropy);
+}
+
+#[test]
+fn sgd() {
+    let rules = [
+        Sgd::new(0.25),
+        Sgd::new(0.05),
+        Sgd::new(0.5).momentum(0.75),
+        Sgd::new(0.01).momentum(0.9),
+        Sgd::new(0.5).momentum(0.25).nesterov(),
+        Sgd::new(0.01).momentum(0.9).nesterov(),
+    ];
+    for rule in rules {
+        check(&geometry::rows(), |case| [pass::sgd(case, rule)]);
+    }
+}

@@ -1,0 +1,7 @@
+//! What the integration tests share; each of them uses a part.
+#![allow(dead_code)]
+
+pub mod geometry;
+pub mod pass;
+pub mod tensor;
+pub mod tolerance;

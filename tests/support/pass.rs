@@ -1,0 +1,553 @@
+//! Every kernel beside its specification: one table for all tests.
+
+use std::fmt;
+use std::sync::Arc;
+
+use convlane::Level;
+use convlane::kernels::cross_entropy::{self, Targets};
+use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, max_pool2d};
+use convlane::kernels::{activation, update};
+use convlane::layer::Activation;
+use convlane::optim::Sgd;
+use convlane::reference;
+use convlane::rng::{Rng, Seed};
+use convlane::shape::{Axis, Conv2dShape, DenseShape, Pool2dShape};
+
+use super::geometry::Case;
+use super::tensor::{START, Tensor, added, in_place, overwritten};
+use super::tolerance;
+
+/// How a kernel is run.
+#[derive(Debug, Clone, Copy)]
+pub struct Way {
+    pub level: Level,
+    pub par: bool,
+}
+
+impl Way {
+    pub fn all() -> impl Iterator<Item = Way> {
+        Level::available().flat_map(|level| [false, true].map(|par| Way { level, par }))
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", if self.par { "par" } else { "serial" }, self.level)
+    }
+}
+
+/// The serial function or its `par` twin.
+macro_rules! pick {
+    ($way:expr, $module:ident::$function:ident) => {
+        if $way.par { $module::par::$function } else { $module::$function }
+    };
+}
+
+type Kernel = dyn Fn(Way, &[Tensor]) -> Tensor + Send + Sync;
+type Formula = dyn Fn(&[Vec<f64>]) -> Vec<f64> + Send + Sync;
+
+/// A kernel from inputs to one output (weight and bias gradients one after the other), and what it should give.
+#[derive(Clone)]
+pub struct Pass {
+    /// `op/pass/case`.
+    pub id: String,
+    lens: Vec<usize>,
+    kernel: Arc<Kernel>,
+    reference: Arc<Formula>,
+    /// How far the kernel may be from the reference, as a function of the inputs.
+    tolerance: Arc<Formula>,
+    /// Whether there is no rounding on small whole numbers.
+    exact: bool,
+    /// Whether `tolerance` is tight enough on floats to mean anything.
+    tight: bool,
+    /// The largest float.
+    limit: f32,
+}
+
+/// The longest sums held against a bound; longer ones are tested on whole numbers only.
+const MAX_TERMS: usize = 2000;
+
+impl Pass {
+    /// A pass without any rounding.
+    fn new<S, const I: usize>(
+        name: &str,
+        case: &Case<S>,
+        lens: [usize; I],
+        kernel: impl Fn(Way, [&[f32]; I]) -> Tensor + Send + Sync + 'static,
+        reference: impl Fn([&[f64]; I]) -> Vec<f64> + Send + Sync + 'static,
+    ) -> Self {
+        Pass {
+            id: format!("{name}/{}", case.name),
+            lens: lens.to_vec(),
+            kernel: Arc::new(move |way, inputs| kernel(way, std::array::from_fn(|i| &inputs[i][..]))),
+            reference: formula(reference),
+            tolerance: Arc::new(|_| Vec::new()),
+            exact: true,
+            tight: true,
+            limit: 1.0,
+        }
+    }
+
+    /// A pass that sums so many products of inputs: without rounding on whole numbers, within the bound on floats.
+    fn sums(self, terms: usize) -> Self {
+        let reference = self.reference.clone();
+        let bound = move |inputs: &[Vec<f64>]| {
+            let inputs: Vec<Vec<f64>> = inputs.iter().map(|x| magnitudes(x)).collect();
+            reference(&inputs).into_iter().map(|magnitude| tolerance::sum(terms, magnitude)).collect()
+        };
+        Pass { tolerance: Arc::new(bound), tight: terms <= MAX_TERMS, ..self }
+    }
+
+    /// A pass that rounds, within a tolerance, on floats up to `limit`.
+    fn within<const I: usize>(
+        self,
+        limit: f32,
+        tolerance: impl Fn([&[f64]; I]) -> Vec<f64> + Send + Sync + 'static,
+    ) -> Self {
+        Pass { tolerance: formula(tolerance), exact: false, limit, ..self }
+    }
+
+    /// A pass that rounds unless `exact`.
+    fn exact_if(self, exact: bool) -> Self {
+        Pass { exact, ..self }
+    }
+
+    pub fn integers(&self, seed: u64) -> Vec<Tensor> {
+        self.inputs(seed, Tensor::integers)
+    }
+
+    pub fn floats(&self, seed: u64) -> Vec<Tensor> {
+        self.inputs(seed, |len, rng| Tensor::floats(len, self.limit, rng))
+    }
+
+    fn inputs(&self, seed: u64, draw: impl Fn(usize, &mut Rng) -> Tensor) -> Vec<Tensor> {
+        let draw = |(&len, stream)| draw(len, &mut Rng::new(Seed(seed), stream));
+        self.lens.iter().zip(0..).map(draw).collect()
+    }
+
+    pub fn run(&self, way: Way, inputs: &[Tensor]) -> Tensor {
+        (self.kernel)(way, inputs)
+    }
+
+    /// On whole numbers and on floats, every way gives what the reference gives.
+    pub fn check(&self) {
+        self.check_on(&self.integers(1));
+        if self.tight {
+            self.check_with(&self.floats(2), false);
+        }
+    }
+
+    /// On inputs of small whole numbers, infinities and NaN, every way gives what the reference gives.
+    pub fn check_on(&self, inputs: &[Tensor]) {
+        self.check_with(inputs, self.exact);
+    }
+
+    fn check_with(&self, inputs: &[Tensor], exact: bool) {
+        let wide: Vec<Vec<f64>> = inputs.iter().map(Tensor::wide).collect();
+        let want = (self.reference)(&wide);
+        let tolerance = if exact { Vec::new() } else { (self.tolerance)(&wide) };
+        let tolerance = |i| tolerance.get(i).copied().unwrap_or(0.0);
+        for way in Way::all() {
+            let got = self.run(way, inputs);
+            assert_eq!(got.len(), want.len(), "{}/{way}", self.id);
+            for (i, (got, &want)) in got.wide().into_iter().zip(&want).enumerate() {
+                let same = got == want || got.is_nan() && want.is_nan() || (got - want).abs() <= tolerance(i);
+                assert!(same, "{}/{way}: number {i} is {got:e}, not {want:e} within {:e}", self.id, tolerance(i));
+            }
+        }
+    }
+}
+
+fn formula<const I: usize>(f: impl Fn([&[f64]; I]) -> Vec<f64> + Send + Sync + 'static) -> Arc<Formula> {
+    Arc::new(move |inputs| f(std::array::from_fn(|i| &inputs[i][..])))
+}
+
+fn magnitudes(x: &[f64]) -> Vec<f64> {
+    x.iter().map(|x| x.abs()).collect()
+}
+
+fn concat(a: &[f32], b: &[f32]) -> Tensor {
+    Tensor::collect(a.iter().chain(b).copied())
+}
+
+/// Parameter gradients added to what was there.
+fn from_start(gradients: &[Vec<f64>]) -> Vec<f64> {
+    gradients.iter().flatten().map(|gradient| gradient + f64::from(START)).collect()
+}
+
+/// A layer `y = x w + b`: its kernels and their specification.
+trait Affine: Copy + Send + Sync + 'static {
+    const NAME: &'static str;
+    /// Lengths of `x`, `w`, `b` and `y`.
+    fn lens(&self) -> [usize; 4];
+    /// Terms of the sums behind one number of `y`, of `dx` and of `dw`.
+    fn terms(&self) -> [usize; 3];
+
+    fn forward(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]);
+    fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]);
+    fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>);
+
+    fn reference_forward(&self, x: &[f64], w: &[f64], b: Option<&[f64]>) -> Vec<f64>;
+    fn reference_backward_input(&self, dy: &[f64], w: &[f64]) -> Vec<f64>;
+    fn reference_backward_params(&self, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>);
+}
+
+impl Affine for Case<Conv2dShape> {
+    const NAME: &'static str = "conv2d";
+
+    fn lens(&self) -> [usize; 4] {
+        let Case { n, shape, .. } = self;
+        [n * shape.x_len(), shape.w_len(), shape.out_c(), n * shape.y_len()]
+    }
+
+    fn terms(&self) -> [usize; 3] {
+        let Case { n, shape, .. } = self;
+        let taps = shape.h().kernel() * shape.w().kernel();
+        let pixels = shape.h().output() * shape.w().output();
+        [shape.terms(), taps * shape.out_c() / shape.groups(), n * pixels]
+    }
+
+    fn forward(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
+        let run = pick!(way, conv2d::forward);
+        self.with_scratch(way, |scratch| run(way.level, &self.shape, self.n, x, w, b, y, scratch));
+    }
+
+    fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+        let run = pick!(way, conv2d::backward_input);
+        self.with_scratch(way, |scratch| run(way.level, &self.shape, self.n, dy, w, dx, scratch));
+    }
+
+    fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>) {
+        let run = pick!(way, conv2d::backward_params);
+        self.with_scratch(way, |scratch| run(way.level, &self.shape, self.n, x, dy, dw, db, scratch));
+    }
+
+    fn reference_forward(&self, x: &[f64], w: &[f64], b: Option<&[f64]>) -> Vec<f64> {
+        reference::conv2d::forward(&self.shape, self.n, x, w, b)
+    }
+
+    fn reference_backward_input(&self, dy: &[f64], w: &[f64]) -> Vec<f64> {
+        reference::conv2d::backward_input(&self.shape, self.n, dy, w)
+    }
+
+    fn reference_backward_params(&self, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        reference::conv2d::backward_params(&self.shape, self.n, x, dy)
+    }
+}
+
+impl Case<Conv2dShape> {
+    /// Runs `kernel` with its scratch, full of NaN.
+    fn with_scratch(&self, way: Way, kernel: impl FnOnce(&mut [f32])) {
+        let Case { n, shape, .. } = self;
+        let len = if way.par { conv2d::par::scratch_len(shape, *n) } else { conv2d::scratch_len(shape) };
+        overwritten(len, kernel);
+    }
+}
+
+impl Affine for Case<DenseShape> {
+    const NAME: &'static str = "dense";
+
+    fn lens(&self) -> [usize; 4] {
+        let Case { n, shape, .. } = self;
+        [n * shape.inputs(), shape.w_len(), shape.outputs(), n * shape.outputs()]
+    }
+
+    fn terms(&self) -> [usize; 3] {
+        [self.shape.inputs(), self.shape.outputs(), self.n]
+    }
+
+    fn forward(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
+        pick!(way, dense::forward)(way.level, &self.shape, self.n, x, w, b, y);
+    }
+
+    fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+        pick!(way, dense::backward_input)(way.level, &self.shape, self.n, dy, w, dx);
+    }
+
+    fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>) {
+        pick!(way, dense::backward_params)(way.level, &self.shape, self.n, x, dy, dw, db);
+    }
+
+    fn reference_forward(&self, x: &[f64], w: &[f64], b: Option<&[f64]>) -> Vec<f64> {
+        reference::dense::forward(&self.shape, self.n, x, w, b)
+    }
+
+    fn reference_backward_input(&self, dy: &[f64], w: &[f64]) -> Vec<f64> {
+        reference::dense::backward_input(&self.shape, self.n, dy, w)
+    }
+
+    fn reference_backward_params(&self, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        reference::dense::backward_params(&self.shape, self.n, x, dy)
+    }
+}
+
+/// The passes of a layer `y = x w + b`.
+pub struct AffinePasses {
+    /// `x, w, b` to `y`.
+    pub forward: Pass,
+    /// `x, w` to `y`.
+    pub forward_no_bias: Pass,
+    /// `dy, w` to `dx`.
+    pub backward_input: Pass,
+    /// `x, dy` to `dw, db`.
+    pub backward_params: Pass,
+    /// `x, dy` to `dw`.
+    pub backward_weights: Pass,
+}
+
+impl AffinePasses {
+    fn new<S>(case: &Case<S>) -> Self
+    where
+        Case<S>: Affine,
+    {
+        let op = *case;
+        let ([x, w, b, y], terms) = (op.lens(), op.terms());
+        let pass = |name: &str| format!("{}/{name}", <Case<S>>::NAME);
+        AffinePasses {
+            forward: Pass::new(
+                &pass("forward"),
+                case,
+                [x, w, b],
+                move |way, [x, w, b]| overwritten(y, |y| op.forward(way, x, w, Some(b), y)),
+                move |[x, w, b]| op.reference_forward(x, w, Some(b)),
+            )
+            .sums(terms[0] + 1),
+            forward_no_bias: Pass::new(
+                &pass("forward_no_bias"),
+                case,
+                [x, w],
+                move |way, [x, w]| overwritten(y, |y| op.forward(way, x, w, None, y)),
+                move |[x, w]| op.reference_forward(x, w, None),
+            )
+            .sums(terms[0]),
+            backward_input: Pass::new(
+                &pass("backward_input"),
+                case,
+                [y, w],
+                move |way, [dy, w]| overwritten(x, |dx| op.backward_input(way, dy, w, dx)),
+                move |[dy, w]| op.reference_backward_input(dy, w),
+            )
+            .sums(terms[1]),
+            backward_params: Pass::new(
+                &pass("backward_params"),
+                case,
+                [x, y],
+                move |way, [x, dy]| {
+                    let mut db = Tensor::filled(b, START);
+                    let dw = added(w, |dw| op.backward_params(way, x, dy, dw, Some(&mut db)));
+                    concat(&dw, &db)
+                },
+                move |[x, dy]| {
+                    let (dw, db) = op.reference_backward_params(x, dy);
+                    from_start(&[dw, db])
+                },
+            )
+            .sums(terms[2] + 1),
+            backward_weights: Pass::new(
+                &pass("backward_weights"),
+                case,
+                [x, y],
+                move |way, [x, dy]| added(w, |dw| op.backward_params(way, x, dy, dw, None)),
+                move |[x, dy]| from_start(&[op.reference_backward_params(x, dy).0]),
+            )
+            .sums(terms[2] + 1),
+        }
+    }
+
+    pub fn all(self) -> [Pass; 5] {
+        [self.forward, self.forward_no_bias, self.backward_input, self.backward_params, self.backward_weights]
+    }
+}
+
+pub fn conv2d(case: &Case<Conv2dShape>) -> AffinePasses {
+    AffinePasses::new(case)
+}
+
+pub fn dense(case: &Case<DenseShape>) -> AffinePasses {
+    AffinePasses::new(case)
+}
+
+/// Forward (`x` to `y`) and backward (`dy` to `dx`). Dividing by the number of pixels rounds, unless it is a power of two.
+pub fn avg_pool2d(case: &Case<Pool2dShape>) -> [Pass; 2] {
+    let Case { n, shape, .. } = *case;
+    let (x, y) = (n * shape.x_len(), n * shape.y_len());
+    let halves = |axis: &Axis| (0..axis.output()).all(|o| axis.taps(o).len().is_power_of_two());
+    let exact = halves(shape.h()) && halves(shape.w());
+    let terms = shape.h().kernel() * shape.w().kernel() + 1;
+    [
+        Pass::new(
+            "avg_pool2d/forward",
+            case,
+            [x],
+            move |way, [x]| overwritten(y, |y| pick!(way, avg_pool2d::forward)(way.level, &shape, n, x, y)),
+            move |[x]| reference::avg_pool2d::forward(&shape, n, x),
+        )
+        .sums(terms)
+        .exact_if(exact),
+        Pass::new(
+            "avg_pool2d/backward",
+            case,
+            [y],
+            move |way, [dy]| overwritten(x, |dx| pick!(way, avg_pool2d::backward)(way.level, &shape, n, dy, dx)),
+            move |[dy]| reference::avg_pool2d::backward(&shape, n, dy),
+        )
+        .sums(terms)
+        .exact_if(exact),
+    ]
+}
+
+/// Forward (`x` to `y`) and backward (`x, dy` to `dx`).
+pub fn max_pool2d(case: &Case<Pool2dShape>) -> [Pass; 2] {
+    let Case { n, shape, .. } = *case;
+    let (x, y) = (n * shape.x_len(), n * shape.y_len());
+    let terms = shape.h().kernel() * shape.w().kernel();
+    let forward =
+        move |way: Way, x: &[f32]| overwritten(y, |y| pick!(way, max_pool2d::forward)(way.level, &shape, n, x, y));
+    let gradient = move |x: &[f64], dy: &[f64]| reference::max_pool2d::backward(&shape, n, x, dy);
+    let bound = move |[x, dy]: [&[f64]; 2]| {
+        gradient(x, &magnitudes(dy)).into_iter().map(|magnitude| tolerance::sum(terms, magnitude)).collect()
+    };
+    [
+        Pass::new(
+            "max_pool2d/forward",
+            case,
+            [x],
+            move |way, [x]| forward(way, x),
+            move |[x]| reference::max_pool2d::forward(&shape, n, x),
+        ),
+        Pass::new(
+            "max_pool2d/backward",
+            case,
+            [x, y],
+            move |way, [x, dy]| {
+                let y = forward(way, x);
+                overwritten(x.len(), |dx| {
+                    pick!(way, max_pool2d::backward)(way.level, &shape, n, x, &y, dy, dx);
+                })
+            },
+            move |[x, dy]| gradient(x, dy),
+        )
+        .within(1.0, bound)
+        .exact_if(true),
+    ]
+}
+
+pub const ACTIVATIONS: [Activation; 5] =
+    [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid, Activation::Softmax];
+
+/// Forward (`x` to `y`) and backward (`y, dy` to `dx`).
+pub fn activation(activation: Activation, case: &Case<usize>) -> [Pass; 2] {
+    let Case { n, shape: channels, .. } = *case;
+    let len = n * channels;
+    let exact = matches!(activation, Activation::Linear | Activation::Relu);
+    let forward = move |x: &[f64]| reference::activation::forward(activation, channels, x);
+    [
+        Pass::new(
+            &format!("{activation:?}/forward"),
+            case,
+            [len],
+            move |way, [x]| in_place(x, |y| pick!(way, activation::forward)(way.level, activation, channels, y)),
+            move |[x]| forward(x),
+        )
+        .within(20.0, move |[x]| tolerance::activation(activation, channels, x, &forward(x)))
+        .exact_if(exact),
+        Pass::new(
+            &format!("{activation:?}/backward"),
+            case,
+            [len, len],
+            move |way, [y, dy]| {
+                in_place(dy, |dy| pick!(way, activation::backward)(way.level, activation, channels, y, dy))
+            },
+            move |[y, dy]| reference::activation::backward(activation, channels, y, dy),
+        )
+        .within(1.0, move |[y, dy]| tolerance::activation_backward(activation, channels, y, dy))
+        .exact_if(exact),
+    ]
+}
+
+/// Forward (`logits` to losses) and backward (`logits` to `dlogits`) with labels, then both with any weights of the
+/// classes as a second input.
+pub fn cross_entropy(case: &Case<usize>) -> [Pass; 4] {
+    const SCALE: f32 = 1.0 / 3.0;
+    const LIMIT: f32 = 20.0;
+    let Case { n, shape: classes, .. } = *case;
+    let len = n * classes;
+
+    let label = move |sample: usize| sample * 7 % classes;
+    let labels = move || (0..n).map(|sample| label(sample) as u32).collect::<Vec<_>>();
+    let one_hot = move || (0..len).map(|i| f64::from(label(i / classes) == i % classes)).collect::<Vec<_>>();
+
+    let losses = move |way: Way, z: &[f32], targets: Targets<'_>| {
+        overwritten(n, |losses| pick!(way, cross_entropy::forward)(way.level, classes, z, targets, losses))
+    };
+    let gradient = move |way: Way, z: &[f32], targets: Targets<'_>| {
+        overwritten(len, |dz| pick!(way, cross_entropy::backward)(way.level, classes, z, targets, SCALE, dz))
+    };
+    let want_losses = move |z: &[f64], t: &[f64]| reference::cross_entropy::forward(classes, z, t);
+    let want_gradient = move |z: &[f64], t: &[f64]| reference::cross_entropy::backward(classes, z, t, SCALE.into());
+    let losses_bound = move |z: &[f64], t: &[f64]| tolerance::cross_entropy(classes, z, t);
+    let gradient_bound = move |z: &[f64], t: &[f64]| tolerance::cross_entropy_backward(classes, z, t, SCALE.into());
+    [
+        Pass::new(
+            "cross_entropy/forward_labels",
+            case,
+            [len],
+            move |way, [z]| losses(way, z, Targets::Sparse(&labels())),
+            move |[z]| want_losses(z, &one_hot()),
+        )
+        .within(LIMIT, move |[z]| losses_bound(z, &one_hot())),
+        Pass::new(
+            "cross_entropy/backward_labels",
+            case,
+            [len],
+            move |way, [z]| gradient(way, z, Targets::Sparse(&labels())),
+            move |[z]| want_gradient(z, &one_hot()),
+        )
+        .within(LIMIT, move |[z]| gradient_bound(z, &one_hot())),
+        Pass::new(
+            "cross_entropy/forward_weights",
+            case,
+            [len, len],
+            move |way, [z, t]| losses(way, z, Targets::OneHot(t)),
+            move |[z, t]| want_losses(z, t),
+        )
+        .within(LIMIT, move |[z, t]| losses_bound(z, t)),
+        Pass::new(
+            "cross_entropy/backward_weights",
+            case,
+            [len, len],
+            move |way, [z, t]| gradient(way, z, Targets::OneHot(t)),
+            move |[z, t]| want_gradient(z, t),
+        )
+        .within(LIMIT, move |[z, t]| gradient_bound(z, t)),
+    ]
+}
+
+/// From `dw, w, v` to `w, v`. There is no velocity without momentum, and no rounding if rate and momentum are quarters.
+pub fn sgd(case: &Case<usize>, sgd: Sgd) -> Pass {
+    let len = case.n * case.shape;
+    let Sgd { learning_rate, momentum, nesterov } = sgd;
+    let (lr, m) = (f64::from(learning_rate), f64::from(momentum));
+    let want = move |lr: f64, dw: &[f64], w: &[f64], v: &[f64]| {
+        let none = vec![0.0; len];
+        let (w, new_v) = reference::update::sgd(lr, m, nesterov, w, dw, if v.is_empty() { &none } else { v });
+        if v.is_empty() { w } else { [w, new_v].concat() }
+    };
+    let bound = move |inputs: [&[f64]; 3]| {
+        let [dw, w, v] = inputs.map(magnitudes);
+        want(-lr, &dw, &w, &v).into_iter().map(|magnitude| tolerance::sum(5, magnitude)).collect()
+    };
+    Pass::new(
+        &format!("sgd/{learning_rate}_{momentum}_{nesterov}"),
+        case,
+        [len, len, sgd.velocity_len(len)],
+        move |way, [dw, w, v]| {
+            let mut v = in_place(v, |_| {});
+            let w = in_place(w, |w| update::sgd(way.level, &sgd, dw, w, &mut v));
+            concat(&w, &v)
+        },
+        move |[dw, w, v]| want(lr, dw, w, v),
+    )
+    .within(1.0, bound)
+    .exact_if([lr, m].iter().all(|x| (4.0 * x).fract() == 0.0))
+}

@@ -1,0 +1,51 @@
+//! The parallel kernels give the same bits on any number of threads.
+
+mod support;
+
+use convlane::optim::Sgd;
+use rayon::ThreadPool;
+use support::geometry::{self, Case};
+use support::pass::{self, Pass, Way};
+
+fn pools() -> Vec<ThreadPool> {
+    let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+    [1, 2, 3, 4, 8].map(pool).into()
+}
+
+fn same_bits<S, P: IntoIterator<Item = Pass>>(cases: &[Case<S>], passes: impl Fn(&Case<S>) -> P) {
+    let pools = pools();
+    for pass in cases.iter().flat_map(passes) {
+        let inputs = pass.floats(4);
+        for way in Way::all().filter(|way| way.par) {
+            let bits = |pool: &ThreadPool| pool.install(|| pass.run(way, &inputs)).bits();
+            let (alone, others) = (bits(&pools[0]), &pools[1..]);
+            for pool in others {
+                assert!(bits(pool) == alone, "{}/{way}: {} threads", pass.id, pool.current_num_threads());
+            }
+        }
+    }
+}
+
+#[test]
+fn conv2d() {
+    same_bits(&geometry::conv2d(), |case| pass::conv2d(case).all());
+}
+
+#[test]
+fn dense() {
+    same_bits(&geometry::dense(), |case| pass::dense(case).all());
+}
+
+#[test]
+fn pool2d() {
+    same_bits(&geometry::pool2d(), |case| [pass::avg_pool2d(case), pass::max_pool2d(case)].into_iter().flatten());
+}
+
+#[test]
+fn rows() {
+    for activation in pass::ACTIVATIONS {
+        same_bits(&geometry::rows(), |case| pass::activation(activation, case));
+    }
+    same_bits(&geometry::rows(), pass::cross_entropy);
+    same_bits(&geometry::rows(), |case| [pass::sgd(case, Sgd::new(0.1).momentum(0.9))]);
+}
