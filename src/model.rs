@@ -161,14 +161,14 @@ mod tests {
         assert_eq!(
             model.summary(),
             "\
-Layer (type)                             Output shape          Param #
-----------------------------------------------------------------------
-conv2d (conv2d)                          (None, 24, 24, 6)         156
-average_pooling2d (average_pooling2d)    (None, 12, 12, 6)           0
-flatten (flatten)                        (None, 864)                 0
-dense (dense)                            (None, 120)           103,800
-dense_1 (dense)                          (None, 10)              1,200
-----------------------------------------------------------------------
+Layer (type)                           Output shape       Param #
+-----------------------------------------------------------------
+conv2d (conv2d)                        (None, 24, 24, 6)      156
+average_pooling2d (average_pooling2d)  (None, 12, 12, 6)        0
+flatten (flatten)                      (None, 864)              0
+dense (dense)                          (None, 120)        103,800
+dense_1 (dense)                        (None, 10)           1,200
+-----------------------------------------------------------------
 Total params: 105,156 (410.77 KiB)
 "
         );

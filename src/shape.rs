@@ -245,7 +245,8 @@ impl Axis {
     /// The taps of output `o` that fall on the input; the rest fall on padding.
     pub fn taps(&self, o: usize) -> Range<usize> {
         let start = o * self.stride;
-        let tap = |edge: usize| edge.saturating_sub(start).div_ceil(self.dilation).min(self.kernel);
+        let steps = |distance: usize| if self.dilation == 1 { distance } else { distance.div_ceil(self.dilation) };
+        let tap = |edge: usize| steps(edge.saturating_sub(start)).min(self.kernel);
         tap(self.before)..tap(self.before + self.input)
     }
 }

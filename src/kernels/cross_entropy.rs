@@ -73,10 +73,9 @@ impl<'a> Targets<'a> {
 pub fn forward(level: Level, classes: usize, logits: &[f32], targets: Targets<'_>, losses: &mut [f32]) {
     check(classes, logits, targets, losses.len());
     dispatch!(level, s => {
-        let rows = logits.chunks_exact(classes).zip(losses);
-        rows.enumerate().for_each(#[inline(always)] |(sample, (z, loss))| {
+        for (sample, (z, loss)) in logits.chunks_exact(classes).zip(losses).enumerate() {
             *loss = row_loss(s, z, targets.get(sample, classes));
-        })
+        }
     })
 }
 
@@ -95,9 +94,9 @@ pub fn backward(level: Level, classes: usize, logits: &[f32], targets: Targets<'
     check_len!(dlogits, logits.len());
     dispatch!(level, s => {
         let rows = logits.chunks_exact(classes).zip(dlogits.chunks_exact_mut(classes));
-        rows.enumerate().for_each(#[inline(always)] |(sample, (z, dz))| {
+        for (sample, (z, dz)) in rows.enumerate() {
             row_gradient(s, z, targets.get(sample, classes), scale, dz);
-        })
+        }
     })
 }
 

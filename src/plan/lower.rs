@@ -57,15 +57,16 @@ impl Step {
     }
 }
 
-/// Lowers a stack of layers to steps, fused or one operation each.
-pub(super) fn lower(input: Shape, layers: &[Layer], fused: bool) -> Result<Vec<Step>> {
-    let mut steps = Vec::new();
+/// Lowers a stack of layers to steps, fused or one operation each; also gives the shape of the output.
+pub(super) fn lower(input: Shape, layers: &[Layer], fused: bool) -> Result<(Vec<Step>, Shape)> {
+    let (mut steps, mut output) = (Vec::new(), input);
     for (index, layer) in resolve(input, layers)?.iter().enumerate() {
+        output = layer.output;
         let at_fault = |source| Error::Layer { index, layer: layer.layer.to_string(), source: Box::new(source) };
         steps.extend(operation(index, layer).map_err(at_fault)?);
         steps.extend(activation(index, layer).map_err(at_fault)?);
     }
-    Ok(if fused { fuse(&steps) } else { steps })
+    Ok((if fused { fuse(&steps) } else { steps }, output))
 }
 
 /// THE fusion table: an element-wise activation becomes part of the convolution or dense layer before it. A softmax

@@ -98,6 +98,7 @@ pub struct Plan {
     engine: Engine,
     level: Level,
     batch: usize,
+    output: Shape,
     steps: Vec<Step>,
     arena: Arena,
     record: Layout,
@@ -109,7 +110,7 @@ impl Plan {
     /// # Errors
     /// If a layer does not take what the one before it gives, nothing is left to compute, or the memory would overflow.
     pub fn new(input: Shape, layers: &[Layer], batch: usize, options: &PlanOptions) -> Result<Self> {
-        let steps = lower(input, layers, options.fuse)?;
+        let (steps, output) = lower(input, layers, options.fuse)?;
         if steps.is_empty() {
             return Err(Error::Zero { what: "number of layers that compute" });
         }
@@ -117,7 +118,7 @@ impl Plan {
         let record = Layout::new(&steps);
         product("batch", &[batch])?;
         product("records of the batch", &[batch, record.sample_len.max(record.group_len)])?;
-        Ok(Plan { engine: options.engine.choose(), level: options.level, batch, steps, arena, record })
+        Ok(Plan { engine: options.engine.choose(), level: options.level, batch, output, steps, arena, record })
     }
 
     /// The memory for runs of this plan on the current rayon pool.
@@ -279,7 +280,7 @@ impl Plan {
 
     fn check_with_targets<'a>(&self, params: &[f32], x: Samples<'a>, targets: Targets<'_>) -> Result<Batch<'a>> {
         let x = self.check(params, x)?;
-        let classes = self.last().output.features()?;
+        let classes = self.output.features()?;
         match targets {
             Targets::Sparse(labels) => {
                 check_len("labels", x.n, labels.len())?;

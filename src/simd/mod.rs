@@ -1,9 +1,9 @@
 //! Levels (what the CPU can do) and the vectors of each.
 //!
 //! A [`Level`] is a proof: one can only be had after the CPU was asked. A kernel body is generic over the private trait
-//! [`Simd`] and enters an instruction set only through [`dispatch!`], which compiles it once for each level inside a
+//! `Simd` and enters an instruction set only through `dispatch!`, which compiles it once for each level inside a
 //! `#[target_feature]` function. Everything a body calls must be `#[inline(always)]`, closures included, or it would be
-//! compiled without those features.
+//! compiled without those features; so vectors never pass through an iterator's `fold` or `for_each`, which are not.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -168,7 +168,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
             return self.load(src);
         }
         let mut padded = [fill; MAX_LANES];
-        padded[..src.len()].copy_from_slice(src);
+        copy(src, &mut padded[..src.len()]);
         self.load(&padded)
     }
 
@@ -180,7 +180,33 @@ pub(crate) trait Simd: Copy + Send + Sync {
         }
         let mut padded = [0.0; MAX_LANES];
         self.store(v, &mut padded);
-        dst.copy_from_slice(&padded[..dst.len()]);
+        copy(&padded[..dst.len()], dst);
+    }
+}
+
+/// `dst = src`, by a few moves where the slices are short; `copy_from_slice` is a library call for any length unknown to
+/// the compiler, which costs more than the few numbers of a pixel.
+#[inline(always)]
+pub(crate) fn copy(src: &[f32], dst: &mut [f32]) {
+    /// Two moves that may overlap.
+    #[inline(always)]
+    fn ends<const N: usize>(src: &[f32], dst: &mut [f32]) {
+        let (Some(first), Some(last)) = (src.first_chunk::<N>(), src.last_chunk::<N>()) else { return };
+        let (first, last) = (*first, *last);
+        if let Some(dst) = dst.first_chunk_mut() {
+            *dst = first;
+        }
+        if let Some(dst) = dst.last_chunk_mut() {
+            *dst = last;
+        }
+    }
+    match src.len() {
+        0 => {}
+        1 => dst[0] = src[0],
+        2..4 => ends::<2>(src, dst),
+        4..8 => ends::<4>(src, dst),
+        8..=16 => ends::<8>(src, dst),
+        _ => dst.copy_from_slice(src),
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod geometry;
+pub mod net;
 pub mod pass;
 pub mod tensor;
 pub mod tolerance;

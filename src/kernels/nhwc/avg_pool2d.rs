@@ -29,8 +29,9 @@ use crate::simd::{Level, Simd, dispatch};
 pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
     pool2d::check(shape, n, x, y);
     dispatch!(level, s => {
-        let fields = pool2d::fields(shape, n).zip(y.chunks_exact_mut(shape.c));
-        fields.for_each(#[inline(always)] |(field, y)| mean(s, shape, &field, x, y));
+        for (field, y) in pool2d::fields(shape, n).zip(y.chunks_exact_mut(shape.c)) {
+            mean(s, shape, &field, x, y);
+        }
     })
 }
 
@@ -42,8 +43,9 @@ pub fn backward(level: Level, shape: &Pool2dShape, n: usize, dy: &[f32], dx: &mu
     pool2d::check(shape, n, dx, dy);
     dx.fill(0.0);
     dispatch!(level, s => {
-        let fields = pool2d::fields(shape, n).zip(dy.chunks_exact(shape.c));
-        fields.for_each(#[inline(always)] |(field, dy)| spread(s, shape, &field, dy, dx));
+        for (field, dy) in pool2d::fields(shape, n).zip(dy.chunks_exact(shape.c)) {
+            spread(s, shape, &field, dy, dx);
+        }
     })
 }
 
@@ -53,7 +55,7 @@ fn mean<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, x: &[f32], y: &mut [f
     for (y, first) in y.chunks_mut(S::LANES).zip((0..).step_by(S::LANES)) {
         let mut sum = s.splat(0.0);
         for pixel in field.pixels(shape) {
-            sum = s.add(sum, s.load_padded(&x[pixel + first..][..y.len()], 0.0));
+            sum = s.add(sum, s.load_padded(&x[pixel + first..], 0.0));
         }
         s.store_cut(s.div(sum, count), y);
     }
@@ -65,7 +67,7 @@ fn spread<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, dy: &[f32], dx: &mu
     for (dy, first) in dy.chunks(S::LANES).zip((0..).step_by(S::LANES)) {
         let share = s.div(s.load_padded(dy, 0.0), count);
         for pixel in field.pixels(shape) {
-            let dx = &mut dx[pixel + first..][..dy.len()];
+            let dx = pool2d::vector_mut(s, dx, pixel + first);
             s.store_cut(s.add(s.load_padded(dx, 0.0), share), dx);
         }
     }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::shape::{Axis, Conv2dShape};
-use crate::simd::{Level, dispatch};
+use crate::simd::{Level, copy, dispatch};
 
 /// Output pixels of a batch, seen by one group of channels.
 pub(super) struct Fields<'a> {
@@ -24,9 +24,7 @@ impl Fields<'_> {
                     column.fill(0.0);
                 }
                 pixel.runs(self.shape, self.group, #[inline(always)] |x_at, column_at, len| {
-                    for (column, x) in column[column_at..][..len].iter_mut().zip(&x[x_at..][..len]) {
-                        *column = *x;
-                    }
+                    copy(&x[x_at..][..len], &mut column[column_at..][..len]);
                 });
             }
         })

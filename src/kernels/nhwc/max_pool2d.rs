@@ -34,8 +34,9 @@ use crate::simd::{Level, Simd, dispatch};
 pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
     pool2d::check(shape, n, x, y);
     dispatch!(level, s => {
-        let fields = pool2d::fields(shape, n).zip(y.chunks_exact_mut(shape.c));
-        fields.for_each(#[inline(always)] |(field, y)| largest(s, shape, &field, x, y));
+        for (field, y) in pool2d::fields(shape, n).zip(y.chunks_exact_mut(shape.c)) {
+            largest(s, shape, &field, x, y);
+        }
     })
 }
 
@@ -50,8 +51,9 @@ pub fn backward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &[f32
     dx.fill(0.0);
     dispatch!(level, s => {
         let outputs = y.chunks_exact(shape.c).zip(dy.chunks_exact(shape.c));
-        let fields = pool2d::fields(shape, n).zip(outputs);
-        fields.for_each(#[inline(always)] |(field, (y, dy))| reward(s, shape, &field, x, y, dy, dx));
+        for (field, (y, dy)) in pool2d::fields(shape, n).zip(outputs) {
+            reward(s, shape, &field, x, y, dy, dx);
+        }
     })
 }
 
@@ -60,7 +62,7 @@ fn largest<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, x: &[f32], y: &mut
     for (y, first) in y.chunks_mut(S::LANES).zip((0..).step_by(S::LANES)) {
         let mut max = s.splat(f32::NEG_INFINITY);
         for pixel in field.pixels(shape) {
-            let x = s.load_padded(&x[pixel + first..][..y.len()], 0.0);
+            let x = s.load_padded(&x[pixel + first..], 0.0);
             max = s.select(s.or(s.gt(x, max), s.is_nan(x)), x, max);
         }
         s.store_cut(max, y);
@@ -73,10 +75,9 @@ fn reward<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, x: &[f32], y: &[f32
     for ((y, dy), first) in y.chunks(S::LANES).zip(dy.chunks(S::LANES)).zip((0..).step_by(S::LANES)) {
         let (max, mut reward) = (s.load_padded(y, 0.0), s.load_padded(dy, 0.0));
         for pixel in field.pixels(shape) {
-            let span = pixel + first..pixel + first + y.len();
-            let x = s.load_padded(&x[span.clone()], 0.0);
+            let x = s.load_padded(&x[pixel + first..], 0.0);
             let won = s.or(s.eq(x, max), s.is_nan(x));
-            let dx = &mut dx[span];
+            let dx = pool2d::vector_mut(s, dx, pixel + first);
             s.store_cut(s.add(s.load_padded(dx, 0.0), s.select(won, reward, zero)), dx);
             reward = s.select(won, zero, reward);
         }

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::kernels::check_len;
 use crate::shape::{Pool2dShape, batch_len};
+use crate::simd::Simd;
 
 /// The pixels of a batch under one window.
 pub(super) struct Field {
@@ -44,6 +45,14 @@ pub(super) fn fields(shape: &Pool2dShape, n: usize) -> impl Iterator<Item = Fiel
             (0..shape.w.output).map(move |ox| Field { rows: rows.clone(), cols: inside(&shape.w, ox) })
         })
     })
+}
+
+/// The vector of `dx` from `at` on, cut where the batch ends. Lanes past the last channel belong to the next pixel; kernels
+/// read them for speed and add zero to them.
+#[inline(always)]
+pub(super) fn vector_mut<S: Simd>(_: S, dx: &mut [f32], at: usize) -> &mut [f32] {
+    let end = dx.len().min(at + S::LANES);
+    &mut dx[at..end]
 }
 
 pub(super) fn check(shape: &Pool2dShape, n: usize, x: &[f32], y: &[f32]) {
