@@ -24,7 +24,11 @@ impl Fields<'_> {
                     column.fill(0.0);
                 }
                 pixel.runs(self.shape, self.group, #[inline(always)] |x_at, column_at, len| {
-                    copy(&x[x_at..][..len], &mut column[column_at..][..len]);
+                    // A short run may spill over into the next one, which comes after it.
+                    match (x[x_at..].first_chunk::<8>(), column[column_at..].first_chunk_mut::<8>()) {
+                        (Some(x), Some(column)) if len <= 8 && !padded => *column = *x,
+                        _ => copy(&x[x_at..][..len], &mut column[column_at..][..len]),
+                    }
                 });
             }
         })
