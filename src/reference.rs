@@ -2,7 +2,7 @@
 //!
 //! Nothing else in the crate uses this module. Tests hold the kernels against it, and its own gradients against central
 //! differences; it is public so that users can do the same with kernels of theirs. Tensors are laid out as for
-//! the kernels (images `[n][h][w][c]`), results are returned, parameter gradients start from zero.
+//! [the kernels](crate::kernels), results are returned, and parameter gradients start from zero.
 //!
 //! # Panics
 //! Every function panics if a slice is shorter than its shape says.

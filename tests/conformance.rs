@@ -3,10 +3,12 @@
 
 mod support;
 
+use convlane::Level;
+use convlane::kernels::cast;
 use convlane::optim::Sgd;
 use support::geometry;
 use support::pass::{self, Pass, Way};
-use support::tensor::Tensor;
+use support::tensor::{Tensor, overwritten};
 
 fn check<S, P: IntoIterator<Item = Pass>>(cases: &[geometry::Case<S>], passes: impl Fn(&geometry::Case<S>) -> P) {
     cases.iter().flat_map(passes).for_each(|pass| pass.check());
@@ -84,5 +86,18 @@ fn sgd() {
     ];
     for rule in rules {
         check(&geometry::rows(), |case| [pass::sgd(case, rule)]);
+    }
+}
+
+/// The product of a byte and a float fits an `f64`, so that rounding it gives the one right answer.
+#[test]
+fn scale_u8() {
+    let (bytes, scale) = ((0..=255).collect::<Vec<u8>>(), 1.0 / 255.0);
+    let want: Vec<f32> = bytes.iter().map(|&byte| (f64::from(byte) * f64::from(scale)) as f32).collect();
+    for level in Level::available() {
+        for len in [0, 1, 7, 33, 256] {
+            let got = overwritten(len, |y| cast::scale_u8(level, scale, &bytes[..len], y));
+            assert_eq!(got[..], want[..len], "{level}");
+        }
     }
 }

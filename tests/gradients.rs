@@ -2,10 +2,12 @@
 
 mod support;
 
-use convlane::layer::Activation;
+use convlane::layer::{Activation, AvgPool2d, Conv2d, Dense, Flatten, MaxPool2d};
 use convlane::reference::{activation, avg_pool2d, conv2d, cross_entropy, dense, max_pool2d};
 use convlane::rng::{Rng, Seed};
+use convlane::shape::Shape;
 use support::geometry::{self, Case};
+use support::net::Net;
 use support::pass::ACTIVATIONS;
 
 const STEP: f64 = 1e-6;
@@ -107,4 +109,21 @@ fn cross_entropy_gradients() {
         let losses = |z: &[f64]| cross_entropy::forward(classes, z, &targets);
         check(name, &logits, &[scale; 5], losses, &cross_entropy::backward(classes, &logits, &targets, scale));
     }
+}
+
+#[test]
+fn network_gradients() {
+    let layers = [
+        Conv2d::new(3, 3).same().relu().into(),
+        AvgPool2d::new(2).into(),
+        Conv2d::new(4, 2).tanh().into(),
+        MaxPool2d::new(2).stride(1).into(),
+        Flatten.into(),
+        Dense::new(5).sigmoid().into(),
+        Dense::new(3).softmax().into(),
+    ];
+    let (net, n, labels) = (Net::new(Shape::hwc(7, 8, 2), &layers), 4, [0, 2, 1, 2]);
+    let (x, params) = (random(n * 7 * 8 * 2, 0), random(net.params_len(), 1));
+    let loss = |params: &[f64]| vec![net.loss(params, n, &x, &labels).0];
+    check("network", &params, &[1.0], loss, &net.loss(&params, n, &x, &labels).1);
 }
