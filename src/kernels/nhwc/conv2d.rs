@@ -230,6 +230,9 @@ pub mod par {
         scratch: &mut [f32],
     ) {
         check(shape, n, x, dw, dy, scratch);
+        if let Some(db) = &db {
+            check_len!(db, shape.out_c);
+        }
         if n == 0 {
             return;
         }
@@ -245,7 +248,6 @@ pub mod par {
         let partials = &scratch[super::scratch_len(shape)..];
         add_partials(partials, piece_len(shape), dw);
         if let Some(db) = db {
-            check_len!(db, shape.out_c);
             add_partials(&partials[shape.w_len()..], piece_len(shape), db);
         }
     }

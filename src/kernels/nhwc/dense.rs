@@ -114,6 +114,9 @@ pub mod par {
         db: Option<&mut [f32]>,
     ) {
         check(shape, n, x, dw, dy);
+        if n == 0 {
+            return add_rows(shape.outputs, dy, db);
+        }
         let rows = rows_per_piece(shape.inputs);
         let weights = || {
             dw.par_chunks_mut(rows * shape.outputs).enumerate().for_each(|(piece, dw)| {
