@@ -34,7 +34,9 @@ impl Arena {
     /// The arena for batches of up to `batch` samples; depends on the network and the batch alone.
     pub fn new(steps: &[Step], batch: usize) -> Result<Self> {
         let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
-        let values: usize = steps.iter().map(|step| step.y_len).chain([steps[0].x_len, 2 * widest]).sum();
+        // Without activations, so that groups are the same fused and not.
+        let computed = steps.iter().filter(|step| !matches!(step.op, Op::Activation));
+        let values: usize = computed.map(|step| step.y_len).chain([steps[0].x_len, 2 * widest]).sum();
         let group = (GROUP_LEN / values).min(batch.div_ceil(MIN_GROUPS)).clamp(1, MAX_GROUP);
 
         let mut len = 0usize;
