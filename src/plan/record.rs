@@ -98,6 +98,7 @@ impl Sum {
     pub fn run(&self, layout: &Layout, n: usize, groups: &[f32], samples: &[f32], dw: &mut [f32]) {
         let len = dw.len();
         match self.terms {
+            _ if n == 0 => dw.fill(0.0),
             Terms::Groups { at } => {
                 dw.fill(0.0);
                 groups.chunks_exact(layout.group_len).for_each(|part| add(&part[at..][..len], dw));
