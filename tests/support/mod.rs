@@ -3,6 +3,7 @@
 
 pub mod geometry;
 pub mod net;
+pub mod nets;
 pub mod pass;
 pub mod tensor;
 pub mod tolerance;

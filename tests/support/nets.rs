@@ -1,0 +1,148 @@
+//! Networks to plan, and what to run the plans on.
+
+use std::fmt;
+
+use convlane::kernels::cast::Pixels;
+use convlane::kernels::cross_entropy::Targets;
+use convlane::prelude::*;
+use convlane::rng::Rng;
+
+/// Every way to compute a network. An engine to be tested is added here.
+pub const ENGINES: [Engine; 1] = [Engine::Nhwc];
+
+/// Every engine at every level.
+pub fn options() -> impl Iterator<Item = PlanOptions> {
+    let levels = |engine| Level::available().map(move |level| PlanOptions { engine, level, fuse: true });
+    ENGINES.into_iter().flat_map(levels)
+}
+
+pub fn lenet5() -> Vec<Layer> {
+    vec![
+        Conv2d::new(6, 5).relu().into(),
+        AvgPool2d::new(2).into(),
+        Conv2d::new(16, 5).relu().into(),
+        AvgPool2d::new(2).into(),
+        Flatten.into(),
+        Dense::new(120).relu().into(),
+        Dense::new(84).relu().into(),
+        Dense::new(10).softmax().into(),
+    ]
+}
+
+/// Networks with every layer, fused and not, in orders that programs use and orders that they do not.
+pub fn nets() -> Vec<(&'static str, Shape, Vec<Layer>)> {
+    let strided = vec![
+        Conv2d::new(6, 3).same().tanh().into(),
+        MaxPool2d::new(3).stride(2).same().into(),
+        Conv2d::new(8, (3, 1)).groups(2).stride((2, 1)).no_bias().sigmoid().into(),
+        Conv2d::new(4, 2).dilation(2).padding(Padding::Explicit { top: 1, bottom: 0, left: 2, right: 3 }).into(),
+        Activation::Relu.into(),
+        AvgPool2d::new((2, 3)).stride(1).same().into(),
+        Flatten.into(),
+        Dense::new(7).no_bias().into(),
+    ];
+    let odd = vec![
+        Activation::Tanh.into(),
+        MaxPool2d::new(2).into(),
+        Activation::Sigmoid.into(),
+        Conv2d::new(5, 1).softmax().into(),
+        Conv2d::new(3, 3).into(),
+        Activation::Softmax.into(),
+        Flatten.into(),
+        Dense::new(4).relu().into(),
+        Activation::Tanh.into(),
+        Dense::new(3).into(),
+        Activation::Softmax.into(),
+    ];
+    let dense = vec![Flatten.into(), Dense::new(5).sigmoid().into(), Dense::new(2).softmax().into()];
+    let conv = vec![Conv2d::new(4, 6).into(), Flatten.into()];
+    let still = vec![Flatten.into(), Activation::Softmax.into()];
+    vec![
+        ("lenet5", Shape::hwc(28, 28, 1), lenet5()),
+        ("strided", Shape::hwc(13, 11, 3), strided),
+        ("odd", Shape::hwc(8, 9, 2), odd),
+        ("dense", Shape::hwc(3, 1, 2), dense),
+        ("conv", Shape::hwc(6, 6, 3), conv),
+        ("still", Shape::hwc(1, 3, 1), still),
+    ]
+}
+
+/// A network, a way to compute it, and a batch.
+#[derive(Clone)]
+pub struct Setting {
+    pub name: &'static str,
+    pub input: Shape,
+    pub layers: Vec<Layer>,
+    pub options: PlanOptions,
+    /// What the plan is for.
+    pub batch: usize,
+    /// What there is.
+    pub n: usize,
+}
+
+impl Setting {
+    /// Every network in every way, for these batches and numbers of samples.
+    pub fn all(batches: &[(usize, usize)]) -> Vec<Self> {
+        let mut settings = Vec::new();
+        for (name, input, layers) in nets() {
+            for options in options() {
+                settings.extend(batches.iter().map(|&(batch, n)| {
+                    let (layers, options) = (layers.clone(), options.clone());
+                    Setting { name, input, layers, options, batch, n }
+                }));
+            }
+        }
+        settings
+    }
+
+    pub fn plan(&self) -> Plan {
+        Plan::new(self.input, &self.layers, self.batch, &self.options).unwrap_or_else(|error| panic!("{self}: {error}"))
+    }
+
+    pub fn case(&self) -> Case {
+        Case::new(&self.plan(), self.n)
+    }
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Setting { name, options: PlanOptions { engine, level, .. }, batch, n, .. } = self;
+        write!(f, "{name}/{engine}/{level}/batch {batch}/n {n}")
+    }
+}
+
+/// Parameters, samples, labels and an output gradient for `n` samples.
+#[derive(Clone)]
+pub struct Case {
+    pub params: Vec<f32>,
+    pub x: Vec<f32>,
+    pub labels: Vec<u32>,
+    pub dy: Vec<f32>,
+}
+
+impl Case {
+    pub fn new(plan: &Plan, n: usize) -> Self {
+        let mut rng = Rng::new(Seed(5), n as u64);
+        let mut floats = |len: usize, limit| (0..len).map(|_| rng.symmetric(limit)).collect::<Vec<_>>();
+        let (params, x) = (floats(plan.params_len(), 0.3), floats(n * plan.x_len(), 1.0));
+        let dy = floats(n * plan.y_len(), 1.0);
+        let labels = (0..n).map(|_| rng.below(plan.y_len() as u64) as u32).collect();
+        Case { params, x, labels, dy }
+    }
+
+    pub fn samples(&self) -> Samples<'_> {
+        Samples::all(Pixels::F32(&self.x))
+    }
+
+    pub fn targets(&self) -> Targets<'_> {
+        Targets::Sparse(&self.labels)
+    }
+}
+
+pub fn wide(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&value| f64::from(value)).collect()
+}
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
