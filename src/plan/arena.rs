@@ -36,7 +36,8 @@ impl Arena {
         let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
         // Without activations, so that groups are the same fused and not.
         let computed = steps.iter().filter(|step| !matches!(step.op, Op::Activation));
-        let values: usize = computed.map(|step| step.y_len).chain([steps[0].x_len, 2 * widest]).sum();
+        let lens = computed.map(|step| step.y_len).chain([steps[0].x_len, widest, widest]);
+        let values = lens.fold(0, usize::saturating_add);
         let group = (GROUP_LEN / values).min(batch.div_ceil(MIN_GROUPS)).clamp(1, MAX_GROUP);
 
         let mut len = 0usize;
