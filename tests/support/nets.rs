@@ -121,13 +121,23 @@ pub struct Case {
 }
 
 impl Case {
+    /// The largest parameter; of everything else, it is 1.
+    const PARAMS: f32 = 0.3;
+
     pub fn new(plan: &Plan, n: usize) -> Self {
         let mut rng = Rng::new(Seed(5), n as u64);
         let mut floats = |len: usize, limit| (0..len).map(|_| rng.symmetric(limit)).collect::<Vec<_>>();
-        let (params, x) = (floats(plan.params_len(), 0.3), floats(n * plan.x_len(), 1.0));
+        let (params, x) = (floats(plan.params_len(), Self::PARAMS), floats(n * plan.x_len(), 1.0));
         let dy = floats(n * plan.y_len(), 1.0);
         let labels = (0..n).map(|_| rng.below(plan.y_len() as u64) as u32).collect();
         Case { params, x, labels, dy }
+    }
+
+    /// The same with every number as a function of itself and of how large such numbers can be.
+    pub fn map(self, f: impl Fn(f32, f32) -> f32) -> Self {
+        let each = |values: Vec<f32>, limit| values.into_iter().map(|value| f(value, limit)).collect();
+        let (params, x, dy) = (each(self.params, Self::PARAMS), each(self.x, 1.0), each(self.dy, 1.0));
+        Case { params, x, dy, ..self }
     }
 
     pub fn samples(&self) -> Samples<'_> {
