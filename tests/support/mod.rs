@@ -5,5 +5,6 @@ pub mod geometry;
 pub mod net;
 pub mod nets;
 pub mod pass;
+pub mod pictures;
 pub mod tensor;
 pub mod tolerance;
