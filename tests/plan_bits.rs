@@ -44,7 +44,7 @@ fn results(plan: &Plan, worker: &mut Worker, case: &Case, x: Samples<'_>, target
 }
 
 fn all_results(plan: &Plan, case: &Case) -> Vec<Vec<u32>> {
-    results(plan, &mut plan.worker(), &case, case.samples(), case.targets())
+    results(plan, &mut plan.worker(), case, case.samples(), case.targets())
 }
 
 #[test]

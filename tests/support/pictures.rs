@@ -16,14 +16,13 @@ pub fn quadrants(n: usize, seed: u64) -> Dataset {
     )
 }
 
-/// Squares and discs of 32x32x3, red and blue, somewhere in noise: four classes.
-pub fn coloured_shapes(n: usize, seed: u64) -> Dataset {
+/// Lying and standing bars of 32x32x3, red and blue, somewhere in noise: four classes.
+pub fn coloured_bars(n: usize, seed: u64) -> Dataset {
     make(Shape::hwc(32, 32, 3), n, seed, |class, place, row, column, channel| {
-        let (radius, centre) = (6 + place[0] % 3, [9 + place[1] % 14, 9 + place[2] % 14]);
-        let (y, x) = (row.abs_diff(centre[0]), column.abs_diff(centre[1]));
-        let inside = if class < 2 { x.max(y) < radius } else { x * x + y * y < radius * radius };
-        let painted = channel == 2 * (class % 2);
-        if inside && painted { 120 } else { 0 }
+        let (length, width, colour) = (8 + place[0] % 4, 2 + place[0] % 2, 2 * (class % 2));
+        let [y, x] = [(row, place[1]), (column, place[2])].map(|(at, place)| at.abs_diff(10 + place % 12));
+        let (along, across) = if class < 2 { (x, y) } else { (y, x) };
+        if along < length && across < width && channel == colour { 150 } else { 0 }
     })
 }
 
