@@ -295,18 +295,23 @@ fn serial(c: &mut Criterion) {
     const LEN: usize = 44_426;
     let (dw, bytes) = (random(LEN), vec![7u8; LEN]);
     let sgd = Sgd::new(1e-3).momentum(0.9);
-    let mut group = c.benchmark_group("serial");
-    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
-    for level in Level::available() {
-        let (mut w, mut v) = (dw.clone(), dw.clone());
-        group.throughput(Throughput::Bytes(floats(5 * LEN)));
-        group.bench_function(format!("update/sgd/lenet5/serial/{level}"), |b| {
-            b.iter(|| update::sgd(level, &sgd, &dw, &mut w, &mut v));
-        });
-        group.throughput(Throughput::Bytes(floats(LEN) + LEN as u64));
-        group.bench_function(format!("cast/scale_u8/lenet5/serial/{level}"), |b| {
-            b.iter(|| cast::scale_u8(level, 1.0 / 255.0, &bytes, &mut w));
-        });
+    let (mut w, mut v, mut x) = (dw.clone(), dw.clone(), dw.clone());
+    let runs: [(&str, u64, Run<'_>); 2] = [
+        ("update/sgd/lenet5", floats(5 * LEN), Box::new(|level| update::sgd(level, &sgd, &dw, &mut w, &mut v))),
+        (
+            "cast/scale_u8/lenet5",
+            floats(LEN) + LEN as u64,
+            Box::new(|level| cast::scale_u8(level, 1.0 / 255.0, &bytes, &mut x)),
+        ),
+    ];
+    for (id, work, mut run) in runs {
+        let mut group = c.benchmark_group(id);
+        group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
+        group.throughput(Throughput::Bytes(work));
+        for level in Level::available() {
+            let run = &mut run;
+            group.bench_function(format!("serial/{level}"), |b| b.iter(|| run(level)));
+        }
     }
 }
 

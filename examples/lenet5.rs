@@ -25,7 +25,7 @@ struct Options {
     batch_size: usize,
     /// Step length of the gradient descent
     #[arg(long, default_value_t = 0.05)]
-    learning_rate: f32,
+    learning_rate: f64,
     /// Threads [default: one a core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -108,7 +108,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         threads: options.threads.map_or(Threads::Current, Threads::Own),
         plan: PlanOptions { engine: options.engine.into(), level: level(options.level)?, ..Default::default() },
     };
-    let mut trainer = Trainer::new(model, Sgd::new(options.learning_rate), config)?;
+    let mut trainer = Trainer::new(model, Sgd::new(options.learning_rate as f32), config)?;
     println!("{}", trainer.plan(options.batch_size)?);
 
     let history = fit(&mut trainer, options, &train, &test)?;

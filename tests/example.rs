@@ -1,0 +1,292 @@
+//! The LeNet-5 example as a user runs it, on a small dataset.
+
+mod idx;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use convlane::prelude::*;
+use convlane::rng::Rng;
+use idx::{gzip, idx};
+use serde_json::Value;
+
+const TMP: &str = env!("CARGO_TARGET_TMPDIR");
+
+/// A place for a file of one test.
+fn tmp(name: &str) -> PathBuf {
+    Path::new(TMP).join(format!("example-{name}"))
+}
+
+/// `n` images of noise, brighter in the row of their class, as pixels and labels in IDX form.
+fn digits(n: u32, seed: u64) -> [Vec<u8>; 2] {
+    let mut rng = Rng::new(Seed(seed), 0);
+    let labels: Vec<u8> = (0..n).map(|_| rng.below(10) as u8).collect();
+    let brightness = |label: u8, at: usize| if at / 28 / 2 == usize::from(label) + 2 { 150 } else { 0 };
+    let pixels = labels.iter().flat_map(|&label| (0..28 * 28).map(move |at| brightness(label, at)));
+    let pixels: Vec<u8> = pixels.map(|pixel| pixel + rng.below(100) as u8).collect();
+    [idx(&[n, 28, 28], &pixels), idx(&[n], &labels)]
+}
+
+/// A directory with 300 training and 100 test images, each file as `pack` makes it.
+fn data(name: &str, extension: &str, pack: fn(&[u8]) -> Vec<u8>) -> PathBuf {
+    let dir = tmp(name);
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir(&dir).unwrap();
+    for (part, [images, labels]) in [("train", digits(300, 1)), ("t10k", digits(100, 2))] {
+        fs::write(dir.join(format!("{part}-images-idx3-ubyte{extension}")), pack(&images)).unwrap();
+        fs::write(dir.join(format!("{part}-labels-idx1-ubyte{extension}")), pack(&labels)).unwrap();
+    }
+    dir
+}
+
+static PLAIN: LazyLock<PathBuf> = LazyLock::new(|| data("plain", "", <[u8]>::to_vec));
+
+/// Runs the example with these flags, separated by spaces.
+fn run(flags: &str) -> Output {
+    // Tests lie in target/<profile>/deps, examples beside that.
+    let mut example = std::env::current_exe().unwrap();
+    example.pop();
+    example.set_file_name("examples/lenet5");
+    example.set_extension(std::env::consts::EXE_EXTENSION);
+    assert!(
+        example.exists(),
+        "{} is missing: build it with `cargo test` or `cargo build --examples`",
+        example.display()
+    );
+    Command::new(example).args(flags.split_whitespace()).output().unwrap()
+}
+
+/// Runs it for two epochs of the small dataset unless the flags say otherwise, and gives what it prints.
+fn train(flags: &str) -> String {
+    let data = PLAIN.display().to_string();
+    let defaults = [("--data", &data[..]), ("--epochs", "2"), ("--batch-size", "32")];
+    let missing = defaults.iter().filter(|(flag, _)| !flags.contains(flag));
+    let output = run(&missing.fold(flags.to_owned(), |flags, (flag, value)| format!("{flags} {flag} {value}")));
+    assert!(output.status.success(), "{flags}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What it prints but for the time it took.
+fn results(flags: &str) -> Vec<String> {
+    let text = train(flags);
+    let lines = text.lines().filter(|line| line.starts_with("epoch ") || line.starts_with("test "));
+    lines
+        .map(|line| {
+            line.rsplit_once("  ").filter(|_| line.starts_with("epoch")).map_or(line, |(line, _)| line).to_owned()
+        })
+        .collect()
+}
+
+/// The exit code and the only line on standard error.
+fn refusal(flags: &str) -> (i32, String) {
+    let output = run(flags);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(message.lines().count(), 1, "{flags}: {message}");
+    assert!(!message.contains("panicked"), "{flags}: {message}");
+    (output.status.code().unwrap(), message.trim_end().replace(TMP, "TMP"))
+}
+
+/// The numbers that follow these words in a line.
+fn numbers<const N: usize>(line: &str, words: [&str; N]) -> [f64; N] {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    words.map(|word| {
+        let at = fields.iter().position(|&field| field == word).unwrap_or_else(|| panic!("no {word} in {line}"));
+        fields[at + 1].parse().unwrap()
+    })
+}
+
+#[test]
+fn it_prints_summary_epochs_and_score() {
+    let text = train("--seed 7");
+    assert!(text.starts_with("Layer (type) "), "{text}");
+    assert!(text.contains("Total params: 44,426 (173.54 KiB)\n"), "{text}");
+    assert!(text.contains("engine nhwc, level "), "{text}");
+
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("epoch ")).collect();
+    assert_eq!(lines.len(), 2);
+    for (line, start) in lines.iter().zip(["epoch 1/2  loss ", "epoch 2/2  loss "]) {
+        assert!(line.starts_with(start) && line.ends_with(" s"), "{line}");
+        let [loss, accuracy, val_loss, val_accuracy] = numbers(line, ["loss", "accuracy", "val_loss", "val_accuracy"]);
+        assert!(loss > 0.0 && val_loss > 0.0, "{line}");
+        assert!([accuracy, val_accuracy].iter().all(|share| (0.0..=1.0).contains(share)), "{line}");
+    }
+    let score = text.lines().last().unwrap();
+    assert!(score.starts_with("test loss "), "{score}");
+    assert_eq!(numbers(score, ["loss", "accuracy"]), numbers(lines[1], ["val_loss", "val_accuracy"]));
+}
+
+#[test]
+fn it_learns() {
+    let lines = results("--epochs 8 --learning-rate 0.3");
+    let [first, last] = [&lines[0], &lines[7]].map(|line| numbers(line, ["loss"])[0]);
+    assert!(last < 0.7 * first, "{lines:#?}");
+}
+
+#[test]
+fn flags_change_what_they_should() {
+    let default = results("");
+    assert_ne!(results("--seed 7"), default);
+    assert_ne!(results("--shuffle false"), default);
+    assert_ne!(results("--learning-rate 0.1"), default);
+    assert_ne!(results("--batch-size 64"), default);
+    assert_eq!(results("--seed 42 --shuffle true --learning-rate 0.05"), default);
+    assert_eq!(results("--engine nhwc"), default);
+    assert_eq!(results("--engine auto"), default);
+    assert_eq!(results("--epochs 3").len(), 4);
+}
+
+#[test]
+fn every_level_trains() {
+    for level in Level::available() {
+        let text = train(&format!("--level {level}"));
+        assert!(text.contains(&format!("level {level},")), "{text}");
+    }
+}
+
+#[test]
+fn packed_files_are_as_good_as_plain_ones() {
+    let packed = data("packed", ".gz", gzip);
+    assert_eq!(results(&format!("--data {}", packed.display())), results(""));
+}
+
+#[test]
+fn threads_do_not_change_the_saved_bytes() {
+    let saved = [1, 2, 3].map(|threads| {
+        let file = tmp(&format!("threads{threads}.safetensors"));
+        train(&format!("--threads {threads} --save {}", file.display()));
+        fs::read(file).unwrap()
+    });
+    assert!(!saved[0].is_empty());
+    assert!(saved.iter().all(|bytes| *bytes == saved[0]));
+}
+
+#[test]
+fn saved_weights_give_the_same_score() {
+    let (file, again) = (tmp("weights.safetensors"), tmp("again.safetensors"));
+    let trained = results(&format!("--save {}", file.display()));
+    let loaded = results(&format!("--weights {} --epochs 0 --seed 9 --save {}", file.display(), again.display()));
+    assert_eq!(loaded, trained[2..]);
+    assert_eq!(fs::read(file).unwrap(), fs::read(again).unwrap());
+}
+
+#[test]
+fn the_history_has_options_and_epochs() {
+    let file = tmp("history.json");
+    let text = train(&format!("--threads 2 --seed 7 --history {}", file.display()));
+    let history: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+    let options = &history["options"];
+    assert_eq!(options["epochs"], 2);
+    assert_eq!(options["batch_size"], 32);
+    assert_eq!(options["seed"], 7);
+    assert_eq!(options["shuffle"], true);
+    assert!((options["learning_rate"].as_f64().unwrap() - 0.05).abs() < 1e-6);
+    assert_eq!(options["data"], PLAIN.to_str().unwrap());
+    assert_eq!(history["engine"], "nhwc");
+    assert_eq!(history["level"], Level::best().name());
+    assert_eq!(history["threads"], 2);
+
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("epoch ")).collect();
+    let epochs = history["epochs"].as_array().unwrap();
+    assert_eq!(epochs.len(), 2);
+    for (index, (epoch, line)) in epochs.iter().zip(lines).enumerate() {
+        assert_eq!(epoch["epoch"], index + 1);
+        assert!(epoch["seconds"].as_f64().unwrap() > 0.0);
+        let names = ["loss", "accuracy", "val_loss", "val_accuracy"];
+        for (name, printed) in names.iter().zip(numbers(line, names)) {
+            assert!((epoch[name].as_f64().unwrap() - printed).abs() <= 5.1e-5, "{name} of {epoch}, printed {printed}");
+        }
+    }
+}
+
+#[test]
+fn help_names_every_flag() {
+    let output = run("--help");
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && output.stderr.is_empty());
+    for flag in "data epochs batch-size learning-rate threads seed shuffle engine level history weights save".split(' ')
+    {
+        assert!(help.contains(&format!("--{flag} <")), "--{flag} in {help}");
+    }
+}
+
+#[test]
+fn bad_flags_are_one_line_and_exit_2() {
+    for flags in [
+        "--epoch",
+        "--epochs",
+        "--epochs many",
+        "--epochs -1",
+        "--batch-size 1.5",
+        "--threads two",
+        "--seed -1",
+        "--shuffle perhaps",
+        "--engine gpu",
+        "--level sse",
+        "--learning-rate fast",
+        "--learning-rate -1",
+        "data",
+    ] {
+        let (code, message) = refusal(flags);
+        assert_eq!(code, 2, "{flags}: {message}");
+        assert!(message.starts_with("error: "), "{flags}: {message}");
+        assert!(flags.split_whitespace().any(|word| message.contains(word)), "{flags}: {message}");
+    }
+}
+
+#[test]
+fn settings_out_of_range_are_one_line() {
+    for (setting, words) in [
+        ("--learning-rate nan", "learning rate: must be finite and at least 0, got NaN"),
+        ("--learning-rate=-1", "learning rate: must be finite and at least 0, got -1"),
+        ("--learning-rate inf", "learning rate: must be finite and at least 0, got inf"),
+        ("--threads 0", "must be at least 1, got 0"),
+        ("--batch-size 0", "must be at least 1, got 0"),
+    ] {
+        let (code, message) = refusal(&format!("--data {} {setting}", PLAIN.display()));
+        assert!((code == 1 || code == 2) && message.contains(words), "{setting}: {code} {message}");
+    }
+    if Level::avx512().is_none() {
+        let (code, message) = refusal(&format!("--data {} --level avx512", PLAIN.display()));
+        assert_eq!((code, &message[..]), (1, "error: this CPU has no AVX-512 F, BW, DQ and VL"));
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_one_line_and_exit_1() {
+    let refused = |flags: &str| refusal(&format!("--epochs 0 {flags}"));
+    let plain = format!("--data {}", PLAIN.display());
+    let file = |name: &str, bytes: &[u8]| {
+        fs::write(tmp(name), bytes).unwrap();
+        tmp(name).display().to_string()
+    };
+    assert_eq!(
+        refused(&format!("--data {}", tmp("nowhere").display())),
+        (1, "error: TMP/example-nowhere: is not a directory, expected one with train-images-idx3-ubyte".to_owned())
+    );
+
+    let (code, message) = refused(&format!("{plain} --weights {}", tmp("nowhere.safetensors").display()));
+    assert!(code == 1 && message.starts_with("error: TMP/example-nowhere.safetensors: "), "{code} {message}");
+    let (code, message) = refused(&format!("{plain} --weights {}", file("broken.safetensors", b"weights")));
+    assert!(
+        code == 1 && message.starts_with("error: TMP/example-broken.safetensors: no safetensors"),
+        "{code} {message}"
+    );
+
+    let model = Sequential::new(Shape::hwc(5, 5, 1)).layer(Conv2d::new(6, 3)).build(Seed(1)).unwrap();
+    convlane::io::safetensors::save(&model, tmp("other.safetensors")).unwrap();
+    assert_eq!(
+        refused(&format!("{plain} --weights {}", tmp("other.safetensors").display())),
+        (
+            1,
+            "error: TMP/example-other.safetensors: conv2d.kernel is F32 [3, 3, 1, 6], expected F32 [5, 5, 1, 6]"
+                .to_owned()
+        )
+    );
+
+    for flag in ["save", "history"] {
+        let (code, message) = refused(&format!("{plain} --{flag} {}", tmp("nowhere/file").display()));
+        assert!(code == 1 && message.starts_with("error: TMP/example-nowhere/file: "), "--{flag}: {code} {message}");
+    }
+}
