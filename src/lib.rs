@@ -84,3 +84,7 @@ pub mod prelude {
     pub use crate::simd::Level;
     pub use crate::train::{Fit, Threads, TrainConfig, Trainer};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeExamples;

@@ -120,6 +120,11 @@ impl Pass {
         self.inputs(seed, |len, rng| Tensor::floats(len, self.limit, rng))
     }
 
+    /// Inputs of one number after the other.
+    pub fn inputs_of(&self, mut number: impl FnMut() -> f32) -> Vec<Tensor> {
+        self.lens.iter().map(|&len| Tensor::collect((0..len).map(|_| number()))).collect()
+    }
+
     fn inputs(&self, seed: u64, draw: impl Fn(usize, &mut Rng) -> Tensor) -> Vec<Tensor> {
         let draw = |(&len, stream)| draw(len, &mut Rng::new(Seed(seed), stream));
         self.lens.iter().zip(0..).map(draw).collect()
