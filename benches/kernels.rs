@@ -1,9 +1,10 @@
 //! Every kernel, forward and backward: the reference in `f64`, then each level on one thread and on all.
 //!
 //! Ids are `op/pass/case/how/level`. Throughput counts what the formula needs: two operations a multiply-add for
-//! convolutions and dense layers, so that Gelem/s reads as GFLOP/s, and the bytes of inputs and outputs for all others.
+//! convolutions and dense layers, so that Gelem/s reads as GFLOP/s, and bytes read and written for all others.
 
-use std::time::Duration;
+use std::fmt;
+use std::time::{Duration, Instant};
 
 use convlane::Level;
 use convlane::kernels::cross_entropy::{self, Targets};
@@ -13,7 +14,8 @@ use convlane::layer::Activation;
 use convlane::optim::Sgd;
 use convlane::reference;
 use convlane::rng::{Rng, Seed};
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::measurement::WallTime;
+use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 use geometry::Case;
 
 #[allow(dead_code)]
@@ -24,41 +26,117 @@ mod geometry;
 const SAMPLES: usize = 64;
 const FEW: usize = 2;
 
-/// A kernel on one thread or its twin on all.
-type Run<'a> = Box<dyn FnMut(Level) + Send + 'a>;
+/// Vectors of channels in a run of an element-wise kernel.
+const ROWS: usize = 4096;
 
-/// Runs one pass in every way.
-fn pass<T>(c: &mut Criterion, id: &str, work: u64, bytes: bool, reference: impl Fn() -> T, ways: [Run<'_>; 2]) {
-    let mut group = c.benchmark_group(id);
-    group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
-    let throughput = |n: usize| {
-        let work = work * n as u64;
-        if bytes { Throughput::Bytes(work) } else { Throughput::Elements(work) }
+/// How a kernel is run.
+#[derive(Clone, Copy)]
+struct Way {
+    level: Level,
+    par: bool,
+}
+
+impl Way {
+    fn serial() -> impl Iterator<Item = Way> {
+        Level::available().map(|level| Way { level, par: false })
+    }
+
+    fn all() -> impl Iterator<Item = Way> {
+        Way::serial().chain(Level::available().map(|level| Way { level, par: true }))
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", if self.par { "par" } else { "serial" }, self.level)
+    }
+}
+
+/// The serial function or its `par` twin.
+macro_rules! pick {
+    ($way:expr, $module:ident::$function:ident) => {
+        if $way.par { $module::par::$function } else { $module::$function }
     };
-    group.throughput(throughput(FEW)).bench_function("reference/f64", |b| b.iter(&reference));
-    group.throughput(throughput(SAMPLES));
-    for (how, mut run) in ["serial", "par"].into_iter().zip(ways) {
-        for level in Level::available() {
-            // From inside the pool, as training does: entering it costs more than many a kernel.
-            let run = &mut run;
-            group.bench_function(format!("{how}/{level}"), |b| rayon::scope(|_| b.iter(|| run(level))));
+}
+
+/// What a pass does to one sample.
+#[derive(Clone, Copy)]
+enum Work {
+    MultiplyAdds(usize),
+    Bytes(usize),
+}
+
+impl Work {
+    /// Reading or writing so many `f32`.
+    fn floats(len: usize) -> Self {
+        Work::Bytes(len * size_of::<f32>())
+    }
+
+    fn times(self, n: usize) -> Throughput {
+        match self {
+            Work::MultiplyAdds(count) => Throughput::Elements((2 * count * n) as u64),
+            Work::Bytes(count) => Throughput::Bytes((count * n) as u64),
         }
     }
 }
 
-/// Bytes of so many `f32`.
-fn floats(len: usize) -> u64 {
-    (len * size_of::<f32>()) as u64
+/// One pass of one operation on one case.
+struct Pass<'a> {
+    group: BenchmarkGroup<'a, WallTime>,
+    work: Work,
 }
 
-fn pick<S>(cases: Vec<Case<S>>, names: &[&str]) -> Vec<Case<S>> {
-    assert!(names.iter().all(|name| cases.iter().any(|case| case.name == *name)), "no such case among {names:?}");
-    cases.into_iter().filter(|case| names.contains(&case.name)).collect()
+impl<'a> Pass<'a> {
+    fn new(c: &'a mut Criterion, pass: &str, case: &str, work: Work) -> Self {
+        let mut group = c.benchmark_group(format!("{pass}/{case}"));
+        group.sample_size(20).warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_millis(800));
+        Pass { group, work }
+    }
+
+    fn reference<T>(mut self, n: usize, run: impl Fn() -> T + Sync) -> Self {
+        self.bench(n, "reference/f64", |b| b.iter(&run));
+        self
+    }
+
+    fn kernel(self, n: usize, run: impl FnMut(Way) + Send) {
+        self.kernel_on(Way::all(), n, run);
+    }
+
+    fn kernel_on(mut self, ways: impl Iterator<Item = Way>, n: usize, mut run: impl FnMut(Way) + Send) {
+        for way in ways {
+            self.bench(n, &way.to_string(), |b| b.iter(|| run(way)));
+        }
+    }
+
+    /// A kernel that changes `start`; every run is given a fresh copy, made while the clock stands.
+    fn kernel_in_place(mut self, n: usize, start: &[f32], run: impl Fn(Way, &mut [f32]) + Sync) {
+        let mut y = start.to_vec();
+        let mut timed = |way| {
+            y.copy_from_slice(start);
+            let clock = Instant::now();
+            run(way, &mut y);
+            clock.elapsed()
+        };
+        for way in Way::all() {
+            self.bench(n, &way.to_string(), |b| b.iter_custom(|runs| (0..runs).map(|_| timed(way)).sum()));
+        }
+    }
+
+    /// Runs inside the thread pool, as training does: entering it takes longer than many a kernel.
+    fn bench(&mut self, n: usize, id: &str, mut run: impl FnMut(&mut Bencher<'_, WallTime>) + Send) {
+        self.group.throughput(self.work.times(n));
+        self.group.bench_function(id, |b| rayon::scope(|_| run(b)));
+    }
 }
 
-fn random(len: usize) -> Vec<f32> {
-    let mut rng = Rng::new(Seed(1), len as u64);
-    (0..len).map(|_| rng.symmetric(1.0)).collect()
+fn picked<S>(cases: Vec<Case<S>>, names: &[&str]) -> impl Iterator<Item = Case<S>> {
+    assert!(names.iter().all(|name| cases.iter().any(|case| case.name == *name)), "a case is missing of {names:?}");
+    cases.into_iter().filter(|case| names.contains(&case.name))
+}
+
+fn random<const N: usize>(lens: [usize; N]) -> [Vec<f32>; N] {
+    let mut rng = Rng::new(Seed(1), 0);
+    lens.map(|len| (0..len).map(|_| rng.symmetric(1.0)).collect())
 }
 
 fn wide(x: &[f32]) -> Vec<f64> {
@@ -67,251 +145,151 @@ fn wide(x: &[f32]) -> Vec<f64> {
 
 fn conv2d(c: &mut Criterion) {
     let names = ["lenet1", "lenet2", "one_by_one", "channels_32_33", "channels_64_64", "depthwise"];
-    for Case { name, shape, .. } in pick(geometry::conv2d(), &names) {
+    for Case { name, shape, .. } in picked(geometry::conv2d(), &names) {
         let (x_len, y_len) = (shape.x_len(), shape.y_len());
-        let (x, dy) = (random(SAMPLES * x_len), random(SAMPLES * y_len));
-        let (w, b) = (random(shape.w_len()), random(shape.out_c()));
-        let (x64, dy64, w64, b64) = (wide(&x[..FEW * x_len]), wide(&dy[..FEW * y_len]), wide(&w), wide(&b));
-        let flops = 2 * shape.multiply_adds() as u64;
-        let scratch = || (vec![0.0; conv2d::scratch_len(&shape)], vec![0.0; conv2d::par::scratch_len(&shape, SAMPLES)]);
+        let [x, w, b, dy] = random([SAMPLES * x_len, shape.w_len(), shape.out_c(), SAMPLES * y_len]);
+        let [x64, w64, b64, dy64] = [&x[..FEW * x_len], &w, &b, &dy[..FEW * y_len]].map(wide);
+        let [mut dx, mut dw, mut db, mut y] = [&x, &w, &b, &dy].map(Vec::clone);
+        let lens = [conv2d::scratch_len(&shape), conv2d::par::scratch_len(&shape, SAMPLES)];
+        let mut scratch = lens.map(|len| vec![0.0; len]);
+        let work = Work::MultiplyAdds(shape.multiply_adds());
 
-        let ((mut one, mut all), mut y, mut y2) = (scratch(), dy.clone(), dy.clone());
-        pass(
-            c,
-            &format!("conv2d/forward/{name}"),
-            flops,
-            false,
-            || reference::conv2d::forward(&shape, FEW, &x64, &w64, Some(&b64)),
-            [
-                Box::new(|level| conv2d::forward(level, &shape, SAMPLES, &x, &w, Some(&b), &mut y, &mut one)),
-                Box::new(|level| conv2d::par::forward(level, &shape, SAMPLES, &x, &w, Some(&b), &mut y2, &mut all)),
-            ],
-        );
-        let ((mut one, mut all), mut dx, mut dx2) = (scratch(), x.clone(), x.clone());
-        pass(
-            c,
-            &format!("conv2d/backward_input/{name}"),
-            flops,
-            false,
-            || reference::conv2d::backward_input(&shape, FEW, &dy64, &w64),
-            [
-                Box::new(|level| conv2d::backward_input(level, &shape, SAMPLES, &dy, &w, &mut dx, &mut one)),
-                Box::new(|level| conv2d::par::backward_input(level, &shape, SAMPLES, &dy, &w, &mut dx2, &mut all)),
-            ],
-        );
-        let ((mut one, mut all), mut dw, mut dw2) = (scratch(), w.clone(), w.clone());
-        pass(
-            c,
-            &format!("conv2d/backward_params/{name}"),
-            flops,
-            false,
-            || reference::conv2d::backward_params(&shape, FEW, &x64, &dy64),
-            [
-                Box::new(|level| conv2d::backward_params(level, &shape, SAMPLES, &x, &dy, &mut dw, None, &mut one)),
-                Box::new(|level| {
-                    conv2d::par::backward_params(level, &shape, SAMPLES, &x, &dy, &mut dw2, None, &mut all);
-                }),
-            ],
-        );
+        Pass::new(c, "conv2d/forward", name, work)
+            .reference(FEW, || reference::conv2d::forward(&shape, FEW, &x64, &w64, Some(&b64)))
+            .kernel(SAMPLES, |way| {
+                let (run, scratch) = (pick!(way, conv2d::forward), &mut scratch[usize::from(way.par)]);
+                run(way.level, &shape, SAMPLES, &x, &w, Some(&b), &mut y, scratch);
+            });
+        Pass::new(c, "conv2d/backward_input", name, work)
+            .reference(FEW, || reference::conv2d::backward_input(&shape, FEW, &dy64, &w64))
+            .kernel(SAMPLES, |way| {
+                let (run, scratch) = (pick!(way, conv2d::backward_input), &mut scratch[usize::from(way.par)]);
+                run(way.level, &shape, SAMPLES, &dy, &w, &mut dx, scratch);
+            });
+        Pass::new(c, "conv2d/backward_params", name, work)
+            .reference(FEW, || reference::conv2d::backward_params(&shape, FEW, &x64, &dy64))
+            .kernel(SAMPLES, |way| {
+                let (run, scratch) = (pick!(way, conv2d::backward_params), &mut scratch[usize::from(way.par)]);
+                run(way.level, &shape, SAMPLES, &x, &dy, &mut dw, Some(&mut db), scratch);
+            });
     }
 }
 
 fn dense(c: &mut Criterion) {
-    for Case { name, shape, .. } in pick(geometry::dense(), &["lenet1", "lenet2", "lenet3"]) {
-        let (x, dy) = (random(SAMPLES * shape.inputs()), random(SAMPLES * shape.outputs()));
-        let (w, b) = (random(shape.w_len()), random(shape.outputs()));
-        let (x64, dy64) = (wide(&x[..FEW * shape.inputs()]), wide(&dy[..FEW * shape.outputs()]));
-        let (w64, b64) = (wide(&w), wide(&b));
-        let flops = 2 * shape.w_len() as u64;
+    for Case { name, shape, .. } in picked(geometry::dense(), &["lenet1", "lenet2", "lenet3"]) {
+        let (x_len, y_len) = (shape.inputs(), shape.outputs());
+        let [x, w, b, dy] = random([SAMPLES * x_len, shape.w_len(), y_len, SAMPLES * y_len]);
+        let [x64, w64, b64, dy64] = [&x[..FEW * x_len], &w, &b, &dy[..FEW * y_len]].map(wide);
+        let [mut dx, mut dw, mut db, mut y] = [&x, &w, &b, &dy].map(Vec::clone);
+        let work = Work::MultiplyAdds(shape.w_len());
 
-        let [mut y, mut y2] = [dy.clone(), dy.clone()];
-        pass(
-            c,
-            &format!("dense/forward/{name}"),
-            flops,
-            false,
-            || reference::dense::forward(&shape, FEW, &x64, &w64, Some(&b64)),
-            [
-                Box::new(|level| dense::forward(level, &shape, SAMPLES, &x, &w, Some(&b), &mut y)),
-                Box::new(|level| dense::par::forward(level, &shape, SAMPLES, &x, &w, Some(&b), &mut y2)),
-            ],
-        );
-        let [mut dx, mut dx2] = [x.clone(), x.clone()];
-        pass(
-            c,
-            &format!("dense/backward_input/{name}"),
-            flops,
-            false,
-            || reference::dense::backward_input(&shape, FEW, &dy64, &w64),
-            [
-                Box::new(|level| dense::backward_input(level, &shape, SAMPLES, &dy, &w, &mut dx)),
-                Box::new(|level| dense::par::backward_input(level, &shape, SAMPLES, &dy, &w, &mut dx2)),
-            ],
-        );
-        let [mut dw, mut dw2] = [w.clone(), w.clone()];
-        pass(
-            c,
-            &format!("dense/backward_params/{name}"),
-            flops,
-            false,
-            || reference::dense::backward_params(&shape, FEW, &x64, &dy64),
-            [
-                Box::new(|level| dense::backward_params(level, &shape, SAMPLES, &x, &dy, &mut dw, None)),
-                Box::new(|level| dense::par::backward_params(level, &shape, SAMPLES, &x, &dy, &mut dw2, None)),
-            ],
-        );
+        Pass::new(c, "dense/forward", name, work)
+            .reference(FEW, || reference::dense::forward(&shape, FEW, &x64, &w64, Some(&b64)))
+            .kernel(SAMPLES, |way| {
+                pick!(way, dense::forward)(way.level, &shape, SAMPLES, &x, &w, Some(&b), &mut y);
+            });
+        Pass::new(c, "dense/backward_input", name, work)
+            .reference(FEW, || reference::dense::backward_input(&shape, FEW, &dy64, &w64))
+            .kernel(SAMPLES, |way| {
+                pick!(way, dense::backward_input)(way.level, &shape, SAMPLES, &dy, &w, &mut dx);
+            });
+        Pass::new(c, "dense/backward_params", name, work)
+            .reference(FEW, || reference::dense::backward_params(&shape, FEW, &x64, &dy64))
+            .kernel(SAMPLES, |way| {
+                pick!(way, dense::backward_params)(way.level, &shape, SAMPLES, &x, &dy, &mut dw, Some(&mut db));
+            });
     }
 }
 
 fn pool2d(c: &mut Criterion) {
-    for Case { name, shape, .. } in pick(geometry::pool2d(), &["lenet1", "lenet2", "single_sample"]) {
-        let (x, dy) = (random(SAMPLES * shape.x_len()), random(SAMPLES * shape.y_len()));
-        let (x64, dy64) = (wide(&x[..FEW * shape.x_len()]), wide(&dy[..FEW * shape.y_len()]));
-        let bytes = floats(shape.x_len() + shape.y_len());
-        let mut max = dy.clone();
-        max_pool2d::forward(Level::best(), &shape, SAMPLES, &x, &mut max);
-        let (mut ys, mut dxs) = ([(); 4].map(|()| dy.clone()), [(); 4].map(|()| x.clone()));
-        let ([y, y2, y3, y4], [dx, dx2, dx3, dx4]) = (&mut ys, &mut dxs);
+    for Case { name, shape, .. } in picked(geometry::pool2d(), &["lenet1", "lenet2", "overlapping_same"]) {
+        let (x_len, y_len) = (shape.x_len(), shape.y_len());
+        let [x, dy] = random([SAMPLES * x_len, SAMPLES * y_len]);
+        let [x64, dy64] = [&x[..FEW * x_len], &dy[..FEW * y_len]].map(wide);
+        let [mut dx, mut y] = [&x, &dy].map(Vec::clone);
+        let once = Work::floats(x_len + y_len);
 
-        pass(
-            c,
-            &format!("avg_pool2d/forward/{name}"),
-            bytes,
-            true,
-            || reference::avg_pool2d::forward(&shape, FEW, &x64),
-            [
-                Box::new(|level| avg_pool2d::forward(level, &shape, SAMPLES, &x, y)),
-                Box::new(|level| avg_pool2d::par::forward(level, &shape, SAMPLES, &x, y2)),
-            ],
-        );
-        pass(
-            c,
-            &format!("avg_pool2d/backward/{name}"),
-            bytes,
-            true,
-            || reference::avg_pool2d::backward(&shape, FEW, &dy64),
-            [
-                Box::new(|level| avg_pool2d::backward(level, &shape, SAMPLES, &dy, dx)),
-                Box::new(|level| avg_pool2d::par::backward(level, &shape, SAMPLES, &dy, dx2)),
-            ],
-        );
-        pass(
-            c,
-            &format!("max_pool2d/forward/{name}"),
-            bytes,
-            true,
-            || reference::max_pool2d::forward(&shape, FEW, &x64),
-            [
-                Box::new(|level| max_pool2d::forward(level, &shape, SAMPLES, &x, y3)),
-                Box::new(|level| max_pool2d::par::forward(level, &shape, SAMPLES, &x, y4)),
-            ],
-        );
-        pass(
-            c,
-            &format!("max_pool2d/backward/{name}"),
-            2 * bytes,
-            true,
-            || reference::max_pool2d::backward(&shape, FEW, &x64, &dy64),
-            [
-                Box::new(|level| max_pool2d::backward(level, &shape, SAMPLES, &x, &max, &dy, dx3)),
-                Box::new(|level| max_pool2d::par::backward(level, &shape, SAMPLES, &x, &max, &dy, dx4)),
-            ],
-        );
+        Pass::new(c, "avg_pool2d/forward", name, once)
+            .reference(FEW, || reference::avg_pool2d::forward(&shape, FEW, &x64))
+            .kernel(SAMPLES, |way| pick!(way, avg_pool2d::forward)(way.level, &shape, SAMPLES, &x, &mut y));
+        Pass::new(c, "avg_pool2d/backward", name, once)
+            .reference(FEW, || reference::avg_pool2d::backward(&shape, FEW, &dy64))
+            .kernel(SAMPLES, |way| pick!(way, avg_pool2d::backward)(way.level, &shape, SAMPLES, &dy, &mut dx));
+        Pass::new(c, "max_pool2d/forward", name, once)
+            .reference(FEW, || reference::max_pool2d::forward(&shape, FEW, &x64))
+            .kernel(SAMPLES, |way| pick!(way, max_pool2d::forward)(way.level, &shape, SAMPLES, &x, &mut y));
+
+        max_pool2d::forward(Level::best(), &shape, SAMPLES, &x, &mut y);
+        Pass::new(c, "max_pool2d/backward", name, Work::floats(2 * (x_len + y_len)))
+            .reference(FEW, || reference::max_pool2d::backward(&shape, FEW, &x64, &dy64))
+            .kernel(SAMPLES, |way| {
+                pick!(way, max_pool2d::backward)(way.level, &shape, SAMPLES, &x, &y, &dy, &mut dx);
+            });
     }
 }
 
-/// Activations in place, forward again and again on their own output: the time does not depend on the values.
 fn activations(c: &mut Criterion) {
-    const CHANNELS: usize = 10;
-    const LEN: usize = 1000 * CHANNELS;
-    for function in [Activation::Relu, Activation::Tanh, Activation::Sigmoid, Activation::Softmax] {
-        let name = format!("{function:?}").to_lowercase();
-        let x = random(SAMPLES * LEN);
-        let x64 = wide(&x[..FEW * LEN]);
-        let [mut y, mut y2, mut dy, mut dy2] = [(); 4].map(|()| x.clone());
-        pass(
-            c,
-            &format!("activation/forward/{name}"),
-            floats(2 * LEN),
-            true,
-            || reference::activation::forward(function, CHANNELS, &x64),
-            [
-                Box::new(|level| activation::forward(level, function, CHANNELS, &mut y)),
-                Box::new(|level| activation::par::forward(level, function, CHANNELS, &mut y2)),
-            ],
-        );
-        pass(
-            c,
-            &format!("activation/backward/{name}"),
-            floats(3 * LEN),
-            true,
-            || reference::activation::backward(function, CHANNELS, &x64, &x64),
-            [
-                Box::new(|level| activation::backward(level, function, CHANNELS, &x, &mut dy)),
-                Box::new(|level| activation::par::backward(level, function, CHANNELS, &x, &mut dy2)),
-            ],
-        );
+    for Case { name, shape: channels, .. } in picked(geometry::rows(), &["lenet"]) {
+        let [x, dy] = random([ROWS * channels; 2]);
+        let [x64, dy64] = [&x, &dy].map(|x| wide(x));
+        for function in [Activation::Relu, Activation::Tanh, Activation::Sigmoid, Activation::Softmax] {
+            let op = format!("{function:?}").to_lowercase();
+            Pass::new(c, &format!("{op}/forward"), name, Work::floats(2 * channels))
+                .reference(ROWS, || reference::activation::forward(function, channels, &x64))
+                .kernel_in_place(ROWS, &x, |way, y| {
+                    pick!(way, activation::forward)(way.level, function, channels, y);
+                });
+
+            let mut y = x.clone();
+            activation::forward(Level::best(), function, channels, &mut y);
+            let y64 = wide(&y);
+            Pass::new(c, &format!("{op}/backward"), name, Work::floats(3 * channels))
+                .reference(ROWS, || reference::activation::backward(function, channels, &y64, &dy64))
+                .kernel_in_place(ROWS, &dy, |way, dy| {
+                    pick!(way, activation::backward)(way.level, function, channels, &y, dy);
+                });
+        }
     }
 }
 
 fn cross_entropy(c: &mut Criterion) {
-    const CLASSES: usize = 10;
-    const ROWS: usize = 100;
-    let logits = random(SAMPLES * ROWS * CLASSES);
-    let labels: Vec<u32> = (0..SAMPLES * ROWS).map(|row| (row % CLASSES) as u32).collect();
-    let few = FEW * ROWS;
-    let logits64 = wide(&logits[..few * CLASSES]);
-    let one_hot: Vec<f64> =
-        (0..few).flat_map(|row| (0..CLASSES).map(move |class| f64::from(class == row % CLASSES))).collect();
-    let targets = Targets::Sparse(&labels);
-    let [mut losses, mut losses2] = [(); 2].map(|()| vec![0.0; SAMPLES * ROWS]);
-    let [mut dz, mut dz2] = [(); 2].map(|()| logits.clone());
-    pass(
-        c,
-        "cross_entropy/forward/classes_10",
-        floats(ROWS * (CLASSES + 2)),
-        true,
-        || reference::cross_entropy::forward(CLASSES, &logits64, &one_hot),
-        [
-            Box::new(|level| cross_entropy::forward(level, CLASSES, &logits, targets, &mut losses)),
-            Box::new(|level| cross_entropy::par::forward(level, CLASSES, &logits, targets, &mut losses2)),
-        ],
-    );
-    pass(
-        c,
-        "cross_entropy/backward/classes_10",
-        floats(ROWS * (2 * CLASSES + 1)),
-        true,
-        || reference::cross_entropy::backward(CLASSES, &logits64, &one_hot, 1.0),
-        [
-            Box::new(|level| cross_entropy::backward(level, CLASSES, &logits, targets, 1.0, &mut dz)),
-            Box::new(|level| cross_entropy::par::backward(level, CLASSES, &logits, targets, 1.0, &mut dz2)),
-        ],
-    );
+    const SCALE: f32 = 1.0 / ROWS as f32;
+    for Case { name, shape: classes, .. } in picked(geometry::rows(), &["lenet"]) {
+        let [z] = random([ROWS * classes]);
+        let labels: Vec<u32> = (0..ROWS).map(|row| (row * 7 % classes) as u32).collect();
+        let (mut losses, mut dz, targets) = (vec![0.0; ROWS], z.clone(), Targets::Sparse(&labels));
+        let z64 = wide(&z);
+        let mut one_hot = vec![0.0; ROWS * classes];
+        for (row, &label) in one_hot.chunks_mut(classes).zip(&labels) {
+            row[label as usize] = 1.0;
+        }
+
+        Pass::new(c, "cross_entropy/forward", name, Work::floats(classes + 2))
+            .reference(ROWS, || reference::cross_entropy::forward(classes, &z64, &one_hot))
+            .kernel(ROWS, |way| pick!(way, cross_entropy::forward)(way.level, classes, &z, targets, &mut losses));
+        Pass::new(c, "cross_entropy/backward", name, Work::floats(2 * classes + 1))
+            .reference(ROWS, || reference::cross_entropy::backward(classes, &z64, &one_hot, SCALE.into()))
+            .kernel(ROWS, |way| {
+                pick!(way, cross_entropy::backward)(way.level, classes, &z, targets, SCALE, &mut dz);
+            });
+    }
 }
 
-/// Kernels that have no `par` twin, since the plan cuts their work itself.
+/// What has no parallel twin, since a plan splits it.
 fn serial(c: &mut Criterion) {
-    const LEN: usize = 44_426;
-    let (dw, bytes) = (random(LEN), vec![7u8; LEN]);
-    let sgd = Sgd::new(1e-3).momentum(0.9);
-    let (mut w, mut v, mut x) = (dw.clone(), dw.clone(), dw.clone());
-    let runs: [(&str, u64, Run<'_>); 2] = [
-        ("update/sgd/lenet5", floats(5 * LEN), Box::new(|level| update::sgd(level, &sgd, &dw, &mut w, &mut v))),
-        (
-            "cast/scale_u8/lenet5",
-            floats(LEN) + LEN as u64,
-            Box::new(|level| cast::scale_u8(level, 1.0 / 255.0, &bytes, &mut x)),
-        ),
-    ];
-    for (id, work, mut run) in runs {
-        let mut group = c.benchmark_group(id);
-        group.sample_size(10).warm_up_time(Duration::from_millis(100)).measurement_time(Duration::from_millis(400));
-        group.throughput(Throughput::Bytes(work));
-        for level in Level::available() {
-            let run = &mut run;
-            group.bench_function(format!("serial/{level}"), |b| b.iter(|| run(level)));
-        }
+    for Case { name, shape: channels, .. } in picked(geometry::rows(), &["lenet"]) {
+        let [mut w, mut v, dw] = random([ROWS * channels; 3]);
+        let [w64, v64, dw64] = [&w, &v, &dw].map(|x| wide(x));
+        let rule = Sgd::new(0.05).momentum(0.9);
+        Pass::new(c, "sgd/update", name, Work::floats(5 * channels))
+            .reference(ROWS, || reference::update::sgd(0.05, 0.9, false, &w64, &dw64, &v64))
+            .kernel_on(Way::serial(), ROWS, |way| update::sgd(way.level, &rule, &dw, &mut w, &mut v));
+
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(ROWS * channels).collect();
+        let mut x = vec![0.0; bytes.len()];
+        Pass::new(c, "cast/scale_u8", name, Work::Bytes((1 + size_of::<f32>()) * channels))
+            .reference(ROWS, || bytes.iter().map(|&byte| f64::from(byte) / 255.0).collect::<Vec<_>>())
+            .kernel_on(Way::serial(), ROWS, |way| cast::scale_u8(way.level, 1.0 / 255.0, &bytes, &mut x));
     }
 }
 

@@ -1,129 +1,182 @@
-//! Epochs of LeNet-5 on real MNIST: images a second, and the share of the CPU's FMA peak measured in the same run.
+//! Epochs of LeNet-5 on real MNIST, data and optimiser included: every engine and level, on one thread and on all.
 //!
-//! Configurations take turns epoch by epoch, so that their ratios hold on a machine whose speed drifts; every epoch is
-//! criterion's sample too. Ids are `lenet5/epoch/batch_256/engine-threads/level`.
+//! Epochs of all configurations take turns with measurements of the CPU's peak, so that ratios hold on a machine whose
+//! speed drifts. Criterion is handed each epoch as a sample of its id, `lenet5/train/engine/how/level`; a table of
+//! medians follows.
 
-use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use convlane::prelude::*;
-use criterion::{BenchmarkId, Criterion, SamplingMode, Throughput};
+use criterion::{Criterion, SamplingMode, Throughput};
 
 #[path = "peak/mod.rs"]
 mod peak;
 
-/// Multiply-adds of a training step an image: 281,640 forward, as many for the parameter gradients, and for the input
-/// gradients as many without the first layer's, which nobody needs: 758,520.
-const STEP_MULTIPLY_ADDS: usize = 3 * (86_400 + 153_600 + 30_720 + 10_080 + 840) - 86_400;
+const ENGINES: [Engine; 1] = [Engine::Nhwc];
 
 const BATCH: usize = 256;
 
-/// One way to train.
-struct Configuration {
-    id: String,
-    threads: usize,
-    level: Level,
-    trainer: Trainer,
-    seconds: RefCell<Vec<f64>>,
-}
-
-impl Configuration {
-    fn new(engine: Engine, level: Level, threads: usize, shape: Shape) -> Self {
-        let model = Sequential::new(shape)
-            .layer(Conv2d::new(6, 5).relu())
-            .layer(AvgPool2d::new(2))
-            .layer(Conv2d::new(16, 5).relu())
-            .layer(AvgPool2d::new(2))
-            .layer(Flatten)
-            .layer(Dense::new(120).relu())
-            .layer(Dense::new(84).relu())
-            .layer(Dense::new(10).softmax())
-            .build(Seed(42))
-            .expect("LeNet-5 fits MNIST");
-        let plan = PlanOptions { engine, level, ..PlanOptions::default() };
-        let config = TrainConfig { threads: Threads::Own(threads), plan };
-        let trainer = Trainer::new(model, Sgd::new(0.05), config).expect("a thread pool");
-        Configuration {
-            id: format!("{engine}-{threads}/{level}"),
-            threads,
-            level,
-            trainer,
-            seconds: RefCell::default(),
-        }
-    }
-
-    /// Trains an epoch; its seconds are those of the fit, data and optimiser included.
-    fn epoch(&mut self, train: &Dataset) -> f64 {
-        let start = Instant::now();
-        self.trainer.fit(train, Fit::epochs(1).batch_size(BATCH)).expect("a finite loss");
-        start.elapsed().as_secs_f64()
-    }
-}
-
 fn main() {
-    let test_mode = std::env::args().any(|arg| arg == "--test");
-    let data = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist");
-    let (train, _) = mnist::load(data).expect("the bundled MNIST");
-    let train = if test_mode { train.take(BATCH + 10).expect("that many images") } else { train };
+    let (train, _) = mnist::load(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist")).expect("the bundled MNIST");
+    let images = if in_test_mode() { 2 * BATCH + 1 } else { train.len() };
+    let mut contest = Contest::new(train.take(images).expect("that many images"));
 
-    let all = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if all > 1 { vec![1, all] } else { vec![1] };
-    let mut configurations = Vec::new();
-    for &threads in &threads {
-        configurations
-            .extend(Level::available().map(|level| Configuration::new(Engine::Nhwc, level, threads, train.shape())));
-    }
-
-    let rounds = if test_mode { 1 } else { 7 };
-    let mut peaks: Vec<Vec<f64>> = vec![Vec::new(); threads.len()];
-    for configuration in &mut configurations {
-        configuration.epoch(&train.take(BATCH).expect("a batch"));
-    }
-    for _ in 0..rounds {
-        for (peak, &threads) in peaks.iter_mut().zip(&threads) {
-            peak.push(peak::multiply_adds_per_second(threads, if test_mode { 0.01 } else { 0.3 }));
-        }
-        for configuration in &mut configurations {
-            let seconds = configuration.epoch(&train);
-            configuration.seconds.borrow_mut().push(seconds);
-        }
-    }
-
-    report_to_criterion(&configurations, train.len());
-    if !test_mode {
-        print_table(&configurations, &threads, &peaks, train.len());
-    }
-}
-
-/// Hands criterion the epochs measured above, each as a sample.
-fn report_to_criterion(configurations: &[Configuration], images: usize) {
     let mut criterion = Criterion::default().configure_from_args();
-    let mut group = criterion.benchmark_group("lenet5/epoch/batch_256");
-    group.sample_size(10).sampling_mode(SamplingMode::Flat).warm_up_time(Duration::from_nanos(1));
+    let mut group = criterion.benchmark_group("lenet5/train");
     group.throughput(Throughput::Elements(images as u64));
-    for configuration in configurations {
-        let mut turn = configuration.seconds.borrow().clone().into_iter().cycle();
-        group.bench_function(BenchmarkId::from_parameter(&configuration.id), |b| {
-            b.iter_custom(|runs| (0..runs).map(|_| Duration::from_secs_f64(turn.next().expect("an epoch"))).sum());
-        });
+    // Criterion plans by the clock on the wall, which epochs of the past do not move: the least time makes it ask for one
+    // epoch to warm up and one a sample. It warns that they take longer, as they should.
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
+    group.warm_up_time(Duration::from_nanos(1)).measurement_time(Duration::from_nanos(10));
+    for index in 0..contest.entrants.len() {
+        let id = contest.entrants[index].id();
+        group.bench_function(id, |b| b.iter_custom(|epochs| (0..epochs).map(|_| contest.epoch(index)).sum()));
     }
     group.finish();
     criterion.final_summary();
+    if contest.rounds > 0 {
+        println!("\n{contest}");
+    }
 }
 
-fn print_table(configurations: &[Configuration], threads: &[usize], peaks: &[Vec<f64>], images: usize) {
-    println!("{:24} {:>8} {:>10} {:>10} {:>8}", "lenet5, batch 256", "threads", "s an epoch", "images/s", "of peak");
-    for Configuration { id, threads: count, level, seconds, .. } in configurations {
-        let seconds = median(&seconds.borrow());
-        let at = threads.iter().position(|threads| threads == count).expect("a peak for every thread count");
-        let rate = images as f64 / seconds;
-        let share = 100.0 * rate * STEP_MULTIPLY_ADDS as f64 / median(&peaks[at]);
-        let name = id.split('-').next().unwrap_or_default();
-        println!("{:24} {count:>8} {seconds:>10.3} {rate:>10.0} {share:>7.1}%", format!("{name}/{level}"));
+/// Whether criterion will run every function but once, by its own rule.
+fn in_test_mode() -> bool {
+    let given = |flag| std::env::args().any(|arg| arg == flag);
+    given("--test") || !given("--bench")
+}
+
+/// One way to train, and what came of it.
+struct Entrant {
+    engine: Engine,
+    level: Level,
+    threads: usize,
+    trainer: Trainer,
+    epochs: Vec<Duration>,
+    /// Epochs that criterion has not been handed yet.
+    waiting: VecDeque<Duration>,
+    accuracy: f64,
+}
+
+impl Entrant {
+    fn new(model: Model, engine: Engine, level: Level, threads: usize) -> Self {
+        let plan = PlanOptions { engine, level, ..PlanOptions::default() };
+        let config = TrainConfig { threads: Threads::Own(threads), plan };
+        let trainer = Trainer::new(model, Sgd::new(0.05), config).expect("a thread pool");
+        Entrant { engine, level, threads, trainer, epochs: Vec::new(), waiting: VecDeque::new(), accuracy: 0.0 }
     }
-    for (threads, peak) in threads.iter().zip(peaks) {
-        println!("FMA peak, {threads} threads: {:.1} G multiply-adds/s", median(peak) / 1e9);
+
+    fn id(&self) -> String {
+        let how = if self.threads == 1 { "serial" } else { "par" };
+        format!("{}/{how}/{}", self.engine, self.level)
     }
+
+    fn train(&mut self, images: &Dataset) {
+        let clock = Instant::now();
+        let history = self.trainer.fit(images, Fit::epochs(1).batch_size(BATCH)).expect("a finite loss");
+        let epoch = clock.elapsed();
+        self.epochs.push(epoch);
+        self.waiting.push_back(epoch);
+        self.accuracy = history.epochs[0].accuracy;
+    }
+}
+
+/// Entrants that take turns on the same images.
+struct Contest {
+    images: Dataset,
+    entrants: Vec<Entrant>,
+    /// By number of threads, the multiply-adds a second of each round.
+    peaks: Vec<(usize, Vec<f64>)>,
+    rounds: usize,
+    /// Of one image's training step.
+    multiply_adds: usize,
+}
+
+impl Contest {
+    fn new(images: Dataset) -> Self {
+        let model = lenet5(images.shape());
+        let mut threads = vec![1, rayon::current_num_threads()];
+        threads.dedup();
+        let mut entrants = Vec::new();
+        for engine in ENGINES {
+            for &threads in &threads {
+                entrants.extend(Level::available().map(|level| Entrant::new(model.clone(), engine, level, threads)));
+            }
+        }
+        let peaks = threads.into_iter().map(|threads| (threads, Vec::new())).collect();
+        Contest { images, entrants, peaks, rounds: 0, multiply_adds: multiply_adds(&model) }
+    }
+
+    /// The next epoch of an entrant, from a new round if need be.
+    fn epoch(&mut self, entrant: usize) -> Duration {
+        loop {
+            if let Some(epoch) = self.entrants[entrant].waiting.pop_front() {
+                return epoch;
+            }
+            self.round();
+        }
+    }
+
+    fn round(&mut self) {
+        for (threads, peaks) in &mut self.peaks {
+            peaks.push(peak::measure(*threads));
+        }
+        for entrant in &mut self.entrants {
+            entrant.train(&self.images);
+        }
+        self.rounds += 1;
+    }
+}
+
+impl fmt::Display for Contest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (images, rounds) = (self.images.len(), self.rounds);
+        writeln!(f, "LeNet-5 on {images} images in batches of {BATCH}, medians of {rounds} rounds")?;
+        for (threads, peaks) in &self.peaks {
+            writeln!(f, "peak of {threads} threads: {:.1} G multiply-adds/s", median(peaks) / 1e9)?;
+        }
+        writeln!(f, "engine  level   threads  s/epoch  images/s  of peak  accuracy")?;
+        for Entrant { engine, level, threads, epochs, accuracy, .. } in &self.entrants {
+            let seconds = median(&epochs.iter().map(Duration::as_secs_f64).collect::<Vec<_>>());
+            let rate = images as f64 / seconds;
+            let (_, peaks) = self.peaks.iter().find(|peak| peak.0 == *threads).expect("a peak for every entrant");
+            let share = 100.0 * rate * self.multiply_adds as f64 / median(peaks);
+            writeln!(
+                f,
+                "{engine:6}  {level:6}  {threads:7}  {seconds:7.3}  {rate:8.0}  {share:5.1} %  {accuracy:8.4}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn lenet5(input: Shape) -> Model {
+    Sequential::new(input)
+        .layer(Conv2d::new(6, 5).relu())
+        .layer(AvgPool2d::new(2))
+        .layer(Conv2d::new(16, 5).relu())
+        .layer(AvgPool2d::new(2))
+        .layer(Flatten)
+        .layer(Dense::new(120).relu())
+        .layer(Dense::new(84).relu())
+        .layer(Dense::new(10).softmax())
+        .build(Seed(42))
+        .expect("LeNet-5 fits MNIST")
+}
+
+/// Multiply-adds of one image's training step with direct algorithms: the forward pass, as many for the gradients of the
+/// parameters, and as many for those of the inputs, except the first layer's, which nobody needs.
+fn multiply_adds(model: &Model) -> usize {
+    let forward = model.layers().iter().map(|layer| match layer.layer {
+        Layer::Conv2d(conv) => conv.shape(layer.input).expect("a checked layer").multiply_adds(),
+        Layer::Dense(dense) => dense.shape(layer.input).expect("a checked layer").w_len(),
+        _ => 0,
+    });
+    let forward: Vec<usize> = forward.collect();
+    let total = 3 * forward.iter().sum::<usize>() - forward[0];
+    assert_eq!(total, 758_520, "LeNet-5: 3 x (86,400 + 153,600 + 30,720 + 10,080 + 840) - 86,400");
+    total
 }
 
 fn median(values: &[f64]) -> f64 {

@@ -4,77 +4,68 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-/// Multiply-adds a second on so many threads at once, each running for about `seconds`.
-pub fn multiply_adds_per_second(threads: usize, seconds: f64) -> f64 {
+/// Independent sums: more than two units with a latency of 5 can have under way, few enough for 16 registers.
+const CHAINS: usize = 12;
+
+/// Multiply-adds of one measurement a thread: some hundredths of a second.
+const MULTIPLY_ADDS: usize = 3_000_000_000;
+
+/// Multiply-adds a second of so many threads together.
+pub fn measure(threads: usize) -> f64 {
+    let clock = Instant::now();
     std::thread::scope(|scope| {
-        let running: Vec<_> = (0..threads).map(|_| scope.spawn(|| one_thread(seconds))).collect();
-        running.into_iter().map(|thread| thread.join().expect("no panic in a loop of multiply-adds")).sum()
-    })
+        for _ in 0..threads {
+            scope.spawn(multiply_add);
+        }
+    });
+    (threads * MULTIPLY_ADDS) as f64 / clock.elapsed().as_secs_f64()
 }
 
-fn one_thread(seconds: f64) -> f64 {
-    const ROUNDS: usize = 100_000;
-    let (start, mut multiply_adds) = (Instant::now(), 0);
-    while start.elapsed().as_secs_f64() < seconds {
-        multiply_adds += round(black_box(ROUNDS));
-    }
-    multiply_adds as f64 / start.elapsed().as_secs_f64()
-}
-
-/// Runs so many rounds of independent chains, more than the latency of an FMA needs, and counts the multiply-adds.
-fn round(rounds: usize) -> usize {
+fn multiply_add() {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
             // SAFETY: the CPU has AVX-512 F.
-            return unsafe { avx512(rounds) };
+            return unsafe { avx512() };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
             // SAFETY: the CPU has AVX2 and FMA.
-            return unsafe { avx2(rounds) };
+            return unsafe { avx2() };
         }
     }
-    plain(rounds)
+    plain();
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn avx512(rounds: usize) -> usize {
-    use std::arch::x86_64::*;
-    let (a, b) = (_mm512_set1_ps(black_box(0.999)), _mm512_set1_ps(black_box(1e-3)));
-    let mut chains = [_mm512_set1_ps(1.0); 24];
-    for _ in 0..rounds {
-        for chain in &mut chains {
-            *chain = _mm512_fmadd_ps(*chain, a, b);
+macro_rules! fma_loop {
+    ($name:ident, $features:literal, $lanes:literal, $splat:ident, $fma:ident) => {
+        #[target_feature(enable = $features)]
+        fn $name() {
+            use std::arch::x86_64::{$fma, $splat};
+            let half = $splat(black_box(0.5));
+            let mut sums = [half; CHAINS];
+            for _ in 0..MULTIPLY_ADDS / CHAINS / $lanes {
+                for sum in &mut sums {
+                    *sum = $fma(*sum, half, half);
+                }
+            }
+            black_box(sums);
         }
-    }
-    black_box(chains.map(|chain| _mm512_reduce_add_ps(chain)));
-    rounds * chains.len() * 16
+    };
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn avx2(rounds: usize) -> usize {
-    use std::arch::x86_64::*;
-    let (a, b) = (_mm256_set1_ps(black_box(0.999)), _mm256_set1_ps(black_box(1e-3)));
-    let mut chains = [_mm256_set1_ps(1.0); 12];
-    for _ in 0..rounds {
-        for chain in &mut chains {
-            *chain = _mm256_fmadd_ps(*chain, a, b);
-        }
-    }
-    black_box(chains.map(|chain| _mm256_cvtss_f32(chain)));
-    rounds * chains.len() * 8
-}
+fma_loop!(avx512, "avx512f", 16, _mm512_set1_ps, _mm512_fmadd_ps);
+#[cfg(target_arch = "x86_64")]
+fma_loop!(avx2, "avx2,fma", 8, _mm256_set1_ps, _mm256_fmadd_ps);
 
-fn plain(rounds: usize) -> usize {
-    let (a, b) = (black_box(0.999f32), black_box(1e-3f32));
-    let mut chains = [1.0f32; 64];
-    for _ in 0..rounds {
-        for chain in &mut chains {
-            *chain = *chain * a + b;
+fn plain() {
+    let half = black_box(0.5f32);
+    let mut sums = [half; 4 * CHAINS];
+    for _ in 0..MULTIPLY_ADDS / sums.len() {
+        for sum in &mut sums {
+            *sum = *sum * half + half;
         }
     }
-    black_box(chains);
-    rounds * chains.len()
+    black_box(sums);
 }
