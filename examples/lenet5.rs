@@ -115,12 +115,12 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let score = trainer.evaluate(&test)?;
     println!("test loss {:.4}  test accuracy {:.4}", score.loss(), score.accuracy());
 
+    if let Some(path) = &options.save {
+        safetensors::save(trainer.model(), path)?;
+    }
     if let Some(path) = &options.history {
         let text = serde_json::to_string_pretty(&report(&trainer, options, &history)?)?;
         std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    if let Some(path) = &options.save {
-        safetensors::save(trainer.model(), path)?;
     }
     Ok(())
 }

@@ -251,6 +251,9 @@ impl Axis {
     }
 }
 
+/// The least output pixels whose receptive fields a kernel lays out at once, since a product of few rows is slow.
+pub(crate) const MIN_BLOCK_PIXELS: usize = 64;
+
 /// The geometry of a 2-D convolution over one sample.
 ///
 /// | tensor | shape |
@@ -283,6 +286,7 @@ impl Conv2dShape {
         let (h, w) = window.axes(h, w)?;
         product("weights", &[h.kernel, w.kernel, in_c / groups, filters])?;
         product("output", &[h.output, w.output, filters])?;
+        product("receptive fields", &[MIN_BLOCK_PIXELS, h.kernel, w.kernel, in_c / groups])?;
         product("multiply-adds", &[h.output, w.output, filters, h.kernel, w.kernel, in_c / groups])?;
         Ok(Conv2dShape { h, w, in_c, out_c: filters, groups })
     }

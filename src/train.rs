@@ -126,6 +126,9 @@ struct Session {
     labels: Vec<u32>,
 }
 
+/// The most threads of a pool; systems give out before they refuse much larger numbers.
+const MAX_THREADS: usize = 1024;
+
 /// Samples of a batch where nobody chose a size.
 const EVALUATION_BATCH: usize = 256;
 
@@ -139,6 +142,10 @@ impl Trainer {
         let pool = match config.threads {
             Threads::Current => None,
             Threads::Own(0) => return Err(Error::Zero { what: "number of threads" }),
+            Threads::Own(threads) if threads > MAX_THREADS => {
+                let problem = format!("at most {MAX_THREADS}, got {threads}");
+                return Err(Error::Setting { name: "number of threads", problem });
+            }
             Threads::Own(threads) => {
                 let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
                 Some(builder.thread_name(|i| format!("convlane-{i}")).build().map_err(Error::ThreadPool)?)

@@ -48,6 +48,10 @@ fn memory_that_cannot_be() {
         "the size of the records of the batch overflows the address space"
     );
     assert_eq!(new(Shape::flat(usize::MAX), &dense, 1), "the size of the feature vector overflows the address space");
+    assert_eq!(
+        new(Shape::hwc(1 << 56, 1, 1), &[Conv2d::new(1, (1 << 56, 1)).into()], 1),
+        "layer 0 (conv2d 72057594037927936x1): the size of the receptive fields overflows the address space"
+    );
     for layers in [1, 20].map(|layers| vec![AvgPool2d::new(1).into(); layers]) {
         let largest = Shape::hwc(isize::MAX as usize / 4, 1, 1);
         assert_eq!(new(largest, &layers, 1), "the size of the arena overflows the address space");
@@ -84,6 +88,17 @@ fn slices_of_a_wrong_length() {
             format!("velocity: expected {expected}, got {got}")
         );
     }
+}
+
+#[test]
+fn a_worker_of_another_plan() {
+    let (plan, mut y) = (plan(), [0.0; 3]);
+    let layers = [Flatten.into(), Dense::new(4).softmax().into()];
+    let other = Plan::new(Shape::hwc(2, 1, 1), &layers, 4, &PlanOptions::default()).unwrap();
+    let x = Samples::all(Pixels::F32(&[1.0, 2.0]));
+    let refusal = message(plan.forward(&[0.0; 9], x, &mut y, &mut other.worker()));
+    assert!(refusal.starts_with("memory of a worker of this plan: expected "), "{refusal}");
+    assert_eq!(message(plan.forward(&[0.0; 9], x, &mut y, &mut plan.worker())), "accepted");
 }
 
 #[test]

@@ -289,6 +289,7 @@ fn settings_out_of_range_are_refused() {
     assert_eq!(of(Sgd::new(0.1).momentum(f32::NAN)), "momentum: must lie in 0..1, got NaN");
     assert_eq!(of(Sgd::new(0.1).nesterov()), "nesterov: needs a momentum above 0");
     assert_eq!(new(sgd(), Threads::Own(0)), "number of threads must be at least 1, got 0");
+    assert_eq!(new(sgd(), Threads::Own(100_000)), "number of threads: at most 1024, got 100000");
 }
 
 #[test]

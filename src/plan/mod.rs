@@ -164,9 +164,10 @@ impl Plan {
     /// The output `y` of every sample, `[n][..]`.
     ///
     /// # Errors
-    /// If there are more samples than the plan is for, or a slice has not the length it should have.
+    /// If there are more samples than the plan is for, a slice has not the length it should have, or the worker is that of
+    /// another plan.
     pub fn forward(&self, params: &[f32], x: Samples<'_>, y: &mut [f32], worker: &mut Worker) -> Result<()> {
-        let x = self.check(params, x)?;
+        let x = self.check(params, x, worker)?;
         check_len("output elements", x.n * self.y_len(), y.len())?;
         let items = y.par_chunks_mut(self.arena.group * self.y_len());
         self.run_forward(params, x, self.steps.len(), &worker.arenas, items, |_, y, out| out.copy_from_slice(y));
@@ -180,7 +181,7 @@ impl Plan {
     /// # Errors
     /// See [`Plan::forward`].
     pub fn backward(&self, params: &[f32], x: Samples<'_>, dy: &[f32], worker: &mut Worker) -> Result<()> {
-        let x = self.check(params, x)?;
+        let x = self.check(params, x, worker)?;
         let len = self.y_len();
         check_len("elements of the output gradient", x.n * len, dy.len())?;
         self.run_backward(params, x, self.steps.len(), worker, |samples, _, out| {
@@ -204,7 +205,7 @@ impl Plan {
         targets: Targets<'_>,
         worker: &mut Worker,
     ) -> Result<Score> {
-        let x = self.check_with_targets(params, x, targets)?;
+        let x = self.check_with_targets(params, x, targets, worker)?;
         let score = self.losses(params, x, targets, worker);
         self.sum_gradients(x.n, worker, None);
         Ok(score)
@@ -225,7 +226,7 @@ impl Plan {
         targets: Targets<'_>,
         worker: &mut Worker,
     ) -> Result<Score> {
-        let x = self.check_with_targets(params, x, targets)?;
+        let x = self.check_with_targets(params, x, targets, worker)?;
         check_len("velocity", sgd.velocity_len(params.len()), velocity.len())?;
         let score = self.losses(params, x, targets, worker);
         if score.loss_sum.is_finite() {
@@ -239,7 +240,7 @@ impl Plan {
     /// # Errors
     /// See [`Plan::forward_backward`].
     pub fn evaluate(&self, params: &[f32], x: Samples<'_>, targets: Targets<'_>, worker: &mut Worker) -> Result<Score> {
-        let x = self.check_with_targets(params, x, targets)?;
+        let x = self.check_with_targets(params, x, targets, worker)?;
         let (level, classes) = (self.level, self.y_len());
         let Worker { arenas, scores, .. } = worker;
         self.run_forward(params, x, self.trunk(), arenas, scores.par_iter_mut(), |samples, logits, score| {
@@ -273,13 +274,20 @@ impl Plan {
         n.div_ceil(self.arena.group)
     }
 
-    fn check<'a>(&self, params: &[f32], x: Samples<'a>) -> Result<Batch<'a>> {
+    fn check<'a>(&self, params: &[f32], x: Samples<'a>, worker: &Worker) -> Result<Batch<'a>> {
+        worker.check(self)?;
         check_len("parameters", self.params_len(), params.len())?;
         x.check(self.x_len(), self.batch)
     }
 
-    fn check_with_targets<'a>(&self, params: &[f32], x: Samples<'a>, targets: Targets<'_>) -> Result<Batch<'a>> {
-        let x = self.check(params, x)?;
+    fn check_with_targets<'a>(
+        &self,
+        params: &[f32],
+        x: Samples<'a>,
+        targets: Targets<'_>,
+        worker: &Worker,
+    ) -> Result<Batch<'a>> {
+        let x = self.check(params, x, worker)?;
         let classes = self.output.features()?;
         match targets {
             Targets::Sparse(labels) => {

@@ -45,6 +45,18 @@ impl Worker {
         }
     }
 
+    /// Checks that this is memory for `plan`.
+    pub(super) fn check(&self, plan: &Plan) -> Result<()> {
+        let arena = self.arenas[0].lock().unwrap_or_else(PoisonError::into_inner).len();
+        let parts = [arena, self.groups.len(), self.samples.len(), self.scores.len(), self.grads.len()];
+        let [groups, record] = [plan.groups(plan.batch), plan.batch * plan.record.sample_len];
+        let own = [plan.arena.len, groups * plan.record.group_len, record, groups, plan.params_len()];
+        match parts.into_iter().zip(own).find(|(part, own)| part != own) {
+            None => Ok(()),
+            Some((got, expected)) => Err(Error::Mismatch { what: "memory of a worker of this plan", expected, got }),
+        }
+    }
+
     /// The parameter gradients of the last run that went backward, in the order of the model's flat parameters.
     pub fn grads(&self) -> &[f32] {
         &self.grads

@@ -32,14 +32,11 @@
 use super::im2col::Fields;
 use super::{Matrix, add_rows, fill_rows, gemm};
 use crate::kernels::check_len;
-use crate::shape::{Conv2dShape, batch_len};
+use crate::shape::{Conv2dShape, MIN_BLOCK_PIXELS, batch_len};
 use crate::simd::Level;
 
 /// Floats of a block of the column matrix: 128 KiB, a quarter of a small L2 cache.
 const BLOCK_LEN: usize = 32 * 1024;
-
-/// Least output pixels of a block, since a product of few rows is slow.
-const MIN_BLOCK_PIXELS: usize = 64;
 
 /// Floats of scratch that each pass needs.
 pub fn scratch_len(shape: &Conv2dShape) -> usize {
