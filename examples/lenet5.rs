@@ -21,13 +21,13 @@ struct Options {
     #[arg(long, default_value_t = 5)]
     epochs: usize,
     /// Images a training step
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = at_least_one)]
     batch_size: usize,
     /// Step length of the gradient descent
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.05, value_parser = step_length)]
     learning_rate: f64,
     /// Threads [default: one a core]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     threads: Option<usize>,
     /// Seed of the first weights and of the order of the images
     #[arg(long, default_value_t = 42)]
@@ -38,9 +38,9 @@ struct Options {
     /// How the network is computed
     #[arg(long, default_value = "auto")]
     engine: EngineName,
-    /// Vector instructions [default: the widest of this CPU]
-    #[arg(long)]
-    level: Option<LevelName>,
+    /// Vector instructions: scalar, avx2 or avx512 [default: the widest of this CPU]
+    #[arg(long, value_parser = level)]
+    level: Option<Level>,
     /// Writes loss and accuracy of every epoch
     #[arg(long, value_name = "FILE.json")]
     history: Option<PathBuf>,
@@ -56,13 +56,6 @@ struct Options {
 enum EngineName {
     Auto,
     Nhwc,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LevelName {
-    Scalar,
-    Avx2,
-    Avx512,
 }
 
 fn main() -> ExitCode {
@@ -106,10 +99,15 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
     let config = TrainConfig {
         threads: options.threads.map_or(Threads::Current, Threads::Own),
-        plan: PlanOptions { engine: options.engine.into(), level: level(options.level)?, ..Default::default() },
+        plan: PlanOptions {
+            engine: options.engine.into(),
+            level: options.level.unwrap_or_default(),
+            ..Default::default()
+        },
     };
     let mut trainer = Trainer::new(model, Sgd::new(options.learning_rate as f32), config)?;
-    println!("{}", trainer.plan(options.batch_size)?);
+    let plan = trainer.plan(options.batch_size.min(train.len()))?;
+    println!("{plan}");
 
     let history = fit(&mut trainer, options, &train, &test)?;
     let score = trainer.evaluate(&test)?;
@@ -119,7 +117,7 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         safetensors::save(trainer.model(), path)?;
     }
     if let Some(path) = &options.history {
-        let text = serde_json::to_string_pretty(&report(&trainer, options, &history)?)?;
+        let text = serde_json::to_string_pretty(&report(&trainer, &plan, options, &history))?;
         std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(())
@@ -161,8 +159,7 @@ fn line(epoch: &Epoch, epochs: usize) -> String {
     )
 }
 
-fn report(trainer: &Trainer, options: &Options, history: &History) -> Result<serde_json::Value, Box<dyn Error>> {
-    let plan = trainer.plan(options.batch_size)?;
+fn report(trainer: &Trainer, plan: &Plan, options: &Options, history: &History) -> serde_json::Value {
     let epochs = history.epochs.iter().map(|epoch| {
         json!({
             "epoch": epoch.epoch,
@@ -173,7 +170,7 @@ fn report(trainer: &Trainer, options: &Options, history: &History) -> Result<ser
             "seconds": epoch.seconds,
         })
     });
-    Ok(json!({
+    json!({
         "options": {
             "data": options.data,
             "epochs": options.epochs,
@@ -187,7 +184,7 @@ fn report(trainer: &Trainer, options: &Options, history: &History) -> Result<ser
         "level": plan.level().to_string(),
         "threads": trainer.threads(),
         "epochs": epochs.collect::<Vec<_>>(),
-    }))
+    })
 }
 
 impl From<EngineName> for Engine {
@@ -199,11 +196,28 @@ impl From<EngineName> for Engine {
     }
 }
 
-fn level(name: Option<LevelName>) -> Result<Level, String> {
-    match name {
-        None => Ok(Level::best()),
-        Some(LevelName::Scalar) => Ok(Level::scalar()),
-        Some(LevelName::Avx2) => Level::avx2().ok_or("this CPU has no AVX2 with FMA".into()),
-        Some(LevelName::Avx512) => Level::avx512().ok_or("this CPU has no AVX-512 F, BW, DQ and VL".into()),
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("must be at least 1, got 0".into()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(error.to_string()),
     }
+}
+
+fn step_length(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if rate >= 0.0 && (rate as f32).is_finite() => Ok(rate),
+        Ok(rate) => Err(format!("must be finite and at least 0, got {rate}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn level(name: &str) -> Result<Level, String> {
+    let level = match name {
+        "scalar" => Some(Level::scalar()),
+        "avx2" => Level::avx2(),
+        "avx512" => Level::avx512(),
+        _ => return Err("expected scalar, avx2 or avx512".into()),
+    };
+    level.ok_or_else(|| "this CPU has no such instructions".into())
 }

@@ -12,7 +12,7 @@ pub enum Error {
         /// The name of the size.
         what: &'static str,
     },
-    /// A product or sum of sizes does not fit the address space.
+    /// A product or sum of sizes does not fit the address space, or the memory at hand.
     TooLarge {
         /// What was being sized.
         what: &'static str,
@@ -51,7 +51,7 @@ pub enum Error {
     Layer {
         /// Position in the model, counted from zero.
         index: usize,
-        /// The layer, as `summary()` names it.
+        /// The kind and size of the layer.
         layer: String,
         /// What is wrong with it.
         source: Box<Error>,

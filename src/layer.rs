@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use crate::error::{Error, Result};
-use crate::shape::{Conv2dShape, DenseShape, Padding, Pool2dShape, Shape, Size2, Window};
+use crate::shape::{Conv2dShape, DenseShape, MAX_LEN, Padding, Pool2dShape, Shape, Size2, Window};
 
 /// A function applied to every element, or to every vector of channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -357,7 +357,9 @@ pub fn resolve(input: Shape, layers: &[Layer]) -> Result<Vec<Resolved>> {
         for (kind, shape) in layer.params(input).map_err(at_fault)? {
             let start = params_len;
             params_len = crate::shape::product("parameters", &shape)
-                .and_then(|len| start.checked_add(len).ok_or(Error::TooLarge { what: "parameters" }))
+                .and_then(|len| {
+                    start.checked_add(len).filter(|&end| end <= MAX_LEN).ok_or(Error::TooLarge { what: "parameters" })
+                })
                 .map_err(at_fault)?;
             params.push(Param { kind, shape, span: start..params_len });
         }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::layer::{Layer, Param, ParamKind, Resolved, resolve};
 use crate::rng::{Rng, Seed};
 use crate::shape::Shape;
@@ -29,14 +29,16 @@ impl Sequential {
     /// Checks every shape and draws the parameters: kernels uniform in `+-sqrt(6 / (fan_in + fan_out))`, biases zero.
     ///
     /// # Errors
-    /// [`Error::Layer`](crate::Error::Layer) naming the first layer that does not fit.
+    /// [`Error::Layer`] naming the first layer that does not fit; [`Error::TooLarge`] if there is no memory for the parameters.
     ///
     /// # Source
     /// Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
     pub fn build(self, seed: Seed) -> Result<Model> {
         let layers = resolve(self.input, &self.layers)?;
         let params = layers.iter().flat_map(|layer| &layer.params);
-        let mut values = vec![0.0; params.clone().last().map_or(0, |param| param.span.end)];
+        let (len, mut values) = (params.clone().last().map_or(0, |param| param.span.end), Vec::new());
+        values.try_reserve_exact(len).map_err(|_| Error::TooLarge { what: "parameters" })?;
+        values.resize(len, 0.0);
         for (stream, param) in params.enumerate() {
             if param.kind == ParamKind::Kernel {
                 let limit = glorot_limit(&param.shape);

@@ -247,6 +247,7 @@ pub mod activation {
 
     /// `dx` from `y` and `dy`.
     pub fn backward(activation: Activation, channels: usize, y: &[f64], dy: &[f64]) -> Vec<f64> {
+        assert_eq!(y.len(), dy.len());
         let each = |f: fn(f64, f64) -> f64| y.iter().zip(dy).map(|(&y, &dy)| f(y, dy)).collect();
         match activation {
             Activation::Linear => dy.to_vec(),
@@ -289,6 +290,7 @@ pub mod cross_entropy {
 
     /// The loss of every sample.
     pub fn forward(classes: usize, logits: &[f64], targets: &[f64]) -> Vec<f64> {
+        assert_eq!(logits.len(), targets.len());
         let loss = |(z, t): (&[f64], &[f64])| {
             let lse = log_sum_exp(z);
             z.iter().zip(t).map(|(z, t)| t * (lse - z)).sum()
@@ -298,6 +300,7 @@ pub mod cross_entropy {
 
     /// `dz[n][i] = (softmax(z)[n][i] sum_j t[n][j] - t[n][i]) scale`: the gradient of `scale` times the sum of the losses.
     pub fn backward(classes: usize, logits: &[f64], targets: &[f64], scale: f64) -> Vec<f64> {
+        assert_eq!(logits.len(), targets.len());
         let rows = logits.chunks(classes).zip(targets.chunks(classes));
         rows.flat_map(|(z, t)| {
             let total: f64 = t.iter().sum();
@@ -319,6 +322,7 @@ pub mod update {
     /// # Source
     /// Keras `SGD`.
     pub fn sgd(lr: f64, momentum: f64, nesterov: bool, w: &[f64], dw: &[f64], v: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        assert!(w.len() == dw.len() && v.len() == dw.len());
         let step = |v: f64, dw: f64| momentum * v - lr * dw;
         let v: Vec<f64> = v.iter().zip(dw).map(|(&v, &dw)| step(v, dw)).collect();
         let moves = v.iter().zip(dw).map(|(&v, &dw)| if nesterov { step(v, dw) } else { v });

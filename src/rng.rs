@@ -14,9 +14,8 @@ pub struct Rng(u64);
 impl Rng {
     /// The generator of one `stream` of a seed; different streams are independent.
     pub fn new(seed: Seed, stream: u64) -> Self {
-        let mut rng = Rng(seed.0);
-        rng.0 = rng.next_u64() ^ Rng(stream).next_u64();
-        rng
+        let stream = Rng(seed.0).next_u64().wrapping_add(stream);
+        Rng(Rng(stream).next_u64())
     }
 
     /// 64 uniform bits.
@@ -73,6 +72,13 @@ mod tests {
         let mut counts = [0; 7];
         (0..70_000).for_each(|_| counts[rng.below(7) as usize] += 1);
         assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn seeds_and_streams_are_not_interchangeable() {
+        let first = |seed, stream| Rng::new(Seed(seed), stream).next_u64();
+        let all: std::collections::HashSet<u64> = (0..100).flat_map(|s| (0..100).map(move |t| first(s, t))).collect();
+        assert_eq!(all.len(), 10_000);
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl fmt::Display for Shape {
 }
 
 /// The largest number of `f32` that one buffer may hold.
-const MAX_LEN: usize = isize::MAX as usize / size_of::<f32>();
+pub(crate) const MAX_LEN: usize = isize::MAX as usize / size_of::<f32>();
 
 /// The product of sizes that must all be at least one and fit one buffer together.
 pub(crate) fn product(what: &'static str, sizes: &[usize]) -> Result<usize> {

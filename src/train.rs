@@ -160,9 +160,9 @@ impl Trainer {
         &self.state.model
     }
 
-    /// The model, to be changed.
-    pub fn model_mut(&mut self) -> &mut Model {
-        &mut self.state.model
+    /// The model's parameters, to be changed.
+    pub fn params_mut(&mut self) -> &mut [f32] {
+        self.state.model.params_mut()
     }
 
     /// Gives the model back.
@@ -175,7 +175,7 @@ impl Trainer {
         self.pool.as_ref().map_or_else(rayon::current_num_threads, rayon::ThreadPool::current_num_threads)
     }
 
-    /// The plan for batches of up to `batch`, as [`Trainer::fit`] would run it.
+    /// The plan that [`Trainer::fit`] runs in batches of `batch`; a fit of fewer samples takes them for its batch.
     ///
     /// # Errors
     /// If the memory would overflow.
@@ -325,7 +325,9 @@ impl State {
     }
 
     fn predict(&mut self, x: Pixels<'_>) -> Result<Vec<f32>> {
-        self.prepare(EVALUATION_BATCH)?;
+        let samples = x.len() / self.model.input().elements()?;
+        let batch = EVALUATION_BATCH.min(samples.max(1));
+        self.prepare(batch)?;
         let Session { plan, worker, .. } = self.session.as_mut().expect("just prepared");
         let (x_len, y_len) = (plan.x_len(), plan.y_len());
         if !x.len().is_multiple_of(x_len) {
@@ -333,8 +335,8 @@ impl State {
             return Err(Error::Setting { name: "pixels", problem });
         }
         let mut outputs = vec![0.0; x.len() / x_len * y_len];
-        for (part, y) in outputs.chunks_mut(EVALUATION_BATCH * y_len).enumerate() {
-            let first = part * EVALUATION_BATCH * x_len;
+        for (part, y) in outputs.chunks_mut(batch * y_len).enumerate() {
+            let first = part * batch * x_len;
             let x = Samples::all(x.slice(first..first + y.len() / y_len * x_len));
             plan.forward(self.model.params(), x, y, worker)?;
         }

@@ -238,18 +238,18 @@ fn bad_flags_are_one_line_and_exit_2() {
 #[test]
 fn settings_out_of_range_are_one_line() {
     for (setting, words) in [
-        ("--learning-rate nan", "learning rate: must be finite and at least 0, got NaN"),
-        ("--learning-rate=-1", "learning rate: must be finite and at least 0, got -1"),
-        ("--learning-rate inf", "learning rate: must be finite and at least 0, got inf"),
+        ("--learning-rate nan", "must be finite and at least 0, got NaN"),
+        ("--learning-rate=-1", "must be finite and at least 0, got -1"),
+        ("--learning-rate inf", "must be finite and at least 0, got inf"),
         ("--threads 0", "must be at least 1, got 0"),
         ("--batch-size 0", "must be at least 1, got 0"),
     ] {
         let (code, message) = refusal(&format!("--data {} {setting}", PLAIN.display()));
-        assert!((code == 1 || code == 2) && message.contains(words), "{setting}: {code} {message}");
+        assert!(code == 2 && message.contains(words), "{setting}: {code} {message}");
     }
     if Level::avx512().is_none() {
         let (code, message) = refusal(&format!("--data {} --level avx512", PLAIN.display()));
-        assert_eq!((code, &message[..]), (1, "error: this CPU has no AVX-512 F, BW, DQ and VL"));
+        assert!(code == 2 && message.contains("this CPU has no such instructions"), "{code} {message}");
     }
 }
 

@@ -93,24 +93,26 @@ fn reference_losses(size: usize) -> Vec<f64> {
 
 /// `reference_losses(256)`, which takes longer than a test should.
 const GOLDEN: [f64; STEPS] = [
-    2.297351756978044,
-    2.29794234040815,
-    2.3064172973861985,
-    2.3075323887556722,
-    2.2957232723336007,
-    2.303980528272916,
-    2.292965643367727,
-    2.295573251539438,
-    2.298276638998485,
-    2.293116256819557,
+    2.3115521834784296,
+    2.3096683609846678,
+    2.30095821024762,
+    2.298237165427311,
+    2.299187595594405,
+    2.2965351773040243,
+    2.2954495844372524,
+    2.298649418207289,
+    2.2871048121475144,
+    2.2934227057828775,
 ];
 
-/// Whether every engine at every level gives these losses, up to a relative 1e-6; the largest distance seen is 5e-8.
+/// Whether every engine at every level gives these losses, up to a relative 5e-6. They differ by some 1e-9 until an input
+/// of a ReLU lies so near zero that `f32` rounds it to the other side, in step 5 of the golden batches; from there on by
+/// up to 2.5e-6, and so do the losses of `f64` itself when all first weights are changed by 3e-7 of themselves.
 fn check_losses(size: usize, want: &[f64]) {
     for options in options() {
         let got = losses(&options, size);
         for (step, (got, want)) in got.iter().zip(want).enumerate() {
-            let close = (got / want - 1.0).abs() < 1e-6;
+            let close = (got / want - 1.0).abs() < 5e-6;
             assert!(close, "batch {size}, step {step}, {}/{}: {got} {want}", options.engine, options.level);
         }
     }

@@ -212,7 +212,7 @@ fn a_batch_may_be_larger_than_the_data() {
 fn the_model_can_be_changed_between_fits() {
     let mut trainer = trainer();
     trainer.fit(&samples(), fit()).unwrap();
-    trainer.model_mut().params_mut().fill(0.0);
+    trainer.params_mut().fill(0.0);
     assert!((trainer.evaluate(&samples()).unwrap().loss() - 4f64.ln()).abs() < 1e-6);
     assert!(trainer.predict(samples().pixels()).unwrap().iter().all(|&p| p == 0.25));
     assert!(trainer.into_model().params().iter().all(|&param| param == 0.0));
@@ -306,7 +306,7 @@ fn a_loss_that_is_not_finite_stops_the_fit() {
     assert_eq!(steps, 1);
     assert!(trainer.model().params().iter().all(|param| param.is_finite()));
 
-    trainer.model_mut().params_mut().copy_from_slice(model(1).params());
+    trainer.params_mut().copy_from_slice(model(1).params());
     assert!(trainer.evaluate(&samples()).unwrap().loss().is_finite());
 }
 

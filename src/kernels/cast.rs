@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::check_len;
+use crate::shape::batch_len;
 use crate::simd::Level;
 
 /// Samples of equal length, one after the other.
@@ -49,7 +50,7 @@ impl<'a> Pixels<'a> {
     /// # Panics
     /// If there is no such sample.
     pub fn load(&self, level: Level, index: usize, x: &mut [f32]) {
-        let start = index * x.len();
+        let start = batch_len(index, x.len());
         match self.slice(start..start + x.len()) {
             Pixels::U8 { values, scale } => scale_u8(level, scale, values, x),
             Pixels::F32(values) => x.copy_from_slice(values),

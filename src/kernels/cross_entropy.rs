@@ -51,7 +51,7 @@ impl<'a> Targets<'a> {
     }
 }
 
-/// The loss of every sample, finite for any finite logits.
+/// The loss of every sample, finite for logits that differ by less than `f32::MAX`.
 ///
 /// # Shapes
 /// | | |
@@ -90,8 +90,8 @@ pub fn forward(level: Level, classes: usize, logits: &[f32], targets: Targets<'_
 /// # Panics
 /// If the lengths do not fit each other or a label is not below `classes`.
 pub fn backward(level: Level, classes: usize, logits: &[f32], targets: Targets<'_>, scale: f32, dlogits: &mut [f32]) {
-    check(classes, logits, targets, dlogits.len() / classes);
     check_len!(dlogits, logits.len());
+    check(classes, logits, targets, logits.len() / classes.max(1));
     dispatch!(level, s => {
         let rows = logits.chunks_exact(classes).zip(dlogits.chunks_exact_mut(classes));
         for (sample, (z, dz)) in rows.enumerate() {
@@ -112,7 +112,10 @@ fn row_loss<S: Simd>(s: S, z: &[f32], target: Target<'_>) -> f32 {
     let log_sum = row_sum_exp(s, z, max).ln();
     match target {
         Target::Class(class) => log_sum - (z[class] - max),
-        Target::Weights(t) => t.iter().zip(z).map(|(t, z)| t * (log_sum - (z - max))).sum(),
+        Target::Weights(t) => {
+            let term = |(&t, &z): (&f32, &f32)| if t == 0.0 { t * log_sum } else { t * (log_sum - (z - max)) };
+            t.iter().zip(z).map(term).sum()
+        }
     }
 }
 
@@ -174,9 +177,9 @@ pub mod par {
         scale: f32,
         dlogits: &mut [f32],
     ) {
-        let n = dlogits.len() / classes;
-        check(classes, logits, targets, n);
         check_len!(dlogits, logits.len());
+        let n = logits.len() / classes.max(1);
+        check(classes, logits, targets, n);
         let piece = rows_per_piece(n);
         logits.par_chunks(piece * classes).zip(dlogits.par_chunks_mut(piece * classes)).enumerate().for_each(
             |(i, (logits, dlogits))| {

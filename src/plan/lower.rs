@@ -1,6 +1,6 @@
 //! Layers to steps: the only place where layers meet, and so the fusion table.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::{Activation, Layer, ParamKind, PoolKind, Resolved, resolve};
 use crate::shape::{Conv2dShape, DenseShape, Pool2dShape, Shape};
 use std::ops::Range;
@@ -52,8 +52,9 @@ impl Step {
         }
     }
 
+    /// Whether this is a softmax over all of a sample, not one a pixel.
     pub fn is_softmax(&self) -> bool {
-        matches!((self.op, self.activation), (Op::Activation, Activation::Softmax))
+        matches!((self.op, self.activation), (Op::Activation, Activation::Softmax)) && self.channels() == self.y_len
     }
 }
 
@@ -62,9 +63,8 @@ pub(super) fn lower(input: Shape, layers: &[Layer], fused: bool) -> Result<(Vec<
     let (mut steps, mut output) = (Vec::new(), input);
     for (index, layer) in resolve(input, layers)?.iter().enumerate() {
         output = layer.output;
-        let at_fault = |source| Error::Layer { index, layer: layer.layer.to_string(), source: Box::new(source) };
-        steps.extend(operation(index, layer).map_err(at_fault)?);
-        steps.extend(activation(index, layer).map_err(at_fault)?);
+        steps.extend(operation(index, layer)?);
+        steps.extend(activation(index, layer)?);
     }
     Ok((if fused { fuse(&steps) } else { steps }, output))
 }

@@ -57,6 +57,7 @@ pub fn nets() -> Vec<(&'static str, Shape, Vec<Layer>)> {
     let dense = vec![Flatten.into(), Dense::new(5).sigmoid().into(), Dense::new(2).softmax().into()];
     let conv = vec![Conv2d::new(4, 6).into(), Flatten.into()];
     let still = vec![Flatten.into(), Activation::Softmax.into()];
+    let by_pixel = vec![Conv2d::new(5, 1).softmax().into(), Flatten.into()];
     vec![
         ("lenet5", Shape::hwc(28, 28, 1), lenet5()),
         ("strided", Shape::hwc(13, 11, 3), strided),
@@ -64,6 +65,7 @@ pub fn nets() -> Vec<(&'static str, Shape, Vec<Layer>)> {
         ("dense", Shape::hwc(3, 1, 2), dense),
         ("conv", Shape::hwc(6, 6, 3), conv),
         ("still", Shape::hwc(1, 3, 1), still),
+        ("by_pixel", Shape::hwc(2, 2, 3), by_pixel),
     ]
 }
 
