@@ -27,7 +27,7 @@ struct Options {
     #[arg(long, default_value_t = 0.05, value_parser = step_length)]
     learning_rate: f64,
     /// Threads [default: one a core]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
     /// Seed of the first weights and of the order of the images
     #[arg(long, default_value_t = 42)]
@@ -201,6 +201,13 @@ fn at_least_one(text: &str) -> Result<usize, String> {
         Ok(0) => Err("must be at least 1, got 0".into()),
         Ok(number) => Ok(number),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match at_least_one(text)? {
+        threads if threads > Threads::MAX => Err(format!("at most {}, got {threads}", Threads::MAX)),
+        threads => Ok(threads),
     }
 }
 

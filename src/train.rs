@@ -25,6 +25,11 @@ pub enum Threads {
     Own(usize),
 }
 
+impl Threads {
+    /// The most threads of a pool of one's own; systems give out before they refuse much larger numbers.
+    pub const MAX: usize = 1024;
+}
+
 /// The choices behind a [`Trainer`].
 #[derive(Debug, Clone, Default)]
 pub struct TrainConfig {
@@ -126,9 +131,6 @@ struct Session {
     labels: Vec<u32>,
 }
 
-/// The most threads of a pool; systems give out before they refuse much larger numbers.
-const MAX_THREADS: usize = 1024;
-
 /// Samples of a batch where nobody chose a size.
 const EVALUATION_BATCH: usize = 256;
 
@@ -142,8 +144,8 @@ impl Trainer {
         let pool = match config.threads {
             Threads::Current => None,
             Threads::Own(0) => return Err(Error::Zero { what: "number of threads" }),
-            Threads::Own(threads) if threads > MAX_THREADS => {
-                let problem = format!("at most {MAX_THREADS}, got {threads}");
+            Threads::Own(threads) if threads > Threads::MAX => {
+                let problem = format!("at most {}, got {threads}", Threads::MAX);
                 return Err(Error::Setting { name: "number of threads", problem });
             }
             Threads::Own(threads) => {

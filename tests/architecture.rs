@@ -26,11 +26,10 @@ const REFERENCE: (&str, [&str; 2]) = ("reference", ["layer", "shape"]);
 const UNSAFE: [&str; 3] = ["src/kernels/nhwc/gemm.rs", "src/simd/avx2.rs", "src/simd/avx512.rs"];
 
 /// The files that know of threads.
-const RAYON: [&str; 11] = [
+const RAYON: [&str; 10] = [
     "src/error.rs",
     "src/kernels/activation.rs",
     "src/kernels/cross_entropy.rs",
-    "src/kernels/nhwc/avg_pool2d.rs",
     "src/kernels/nhwc/conv2d.rs",
     "src/kernels/nhwc/dense.rs",
     "src/kernels/nhwc/max_pool2d.rs",
@@ -249,6 +248,7 @@ fn forbidden_words_are_found() {
 
 #[test]
 fn leftovers_are_found() {
+    // Sources made up for the check to find fault with; nothing here is a stub.
     let leftovers = |text| check_in(leftovers, "src/a.rs", text);
     assert_eq!(leftovers("fn todo() { ignore(dbg) }"), NONE);
     assert_eq!(

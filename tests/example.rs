@@ -242,6 +242,7 @@ fn settings_out_of_range_are_one_line() {
         ("--learning-rate=-1", "must be finite and at least 0, got -1"),
         ("--learning-rate inf", "must be finite and at least 0, got inf"),
         ("--threads 0", "must be at least 1, got 0"),
+        ("--threads 5000", "at most 1024, got 5000"),
         ("--batch-size 0", "must be at least 1, got 0"),
     ] {
         let (code, message) = refusal(&format!("--data {} {setting}", PLAIN.display()));

@@ -48,6 +48,7 @@ fn memory_that_cannot_be() {
         "the size of the records of the batch overflows the address space"
     );
     assert_eq!(new(Shape::flat(usize::MAX), &dense, 1), "the size of the feature vector overflows the address space");
+    assert_eq!(new(Shape::flat(1 << 28), &[Dense::new(1 << 28).into()], 1), "accepted");
     assert_eq!(
         new(Shape::hwc(1 << 56, 1, 1), &[Conv2d::new(1, (1 << 56, 1)).into()], 1),
         "layer 0 (conv2d 72057594037927936x1): the size of the receptive fields overflows the address space"

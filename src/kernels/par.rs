@@ -15,6 +15,18 @@ pub(super) fn pieces(n: usize) -> usize {
     n.div_ceil(rows_per_piece(n)).max(1)
 }
 
+/// Runs `piece` on every piece of a batch of `n`, with its number of samples and its parts of `x` and `y`.
+pub(super) fn for_each_piece(
+    n: usize,
+    (x, x_len): (&[f32], usize),
+    (y, y_len): (&mut [f32], usize),
+    piece: impl Fn(usize, &[f32], &mut [f32]) + Sync,
+) {
+    let rows = rows_per_piece(n);
+    let pieces = x.par_chunks(rows * x_len).zip(y.par_chunks_mut(rows * y_len));
+    pieces.for_each(|(x, y)| piece(y.len() / y_len, x, y));
+}
+
 /// Adds the `i`-th number of every partial sum, in order, to `sum[i]`. Partial sums lie `stride` apart.
 pub(super) fn add_partials(partials: &[f32], stride: usize, sum: &mut [f32]) {
     const CHUNK: usize = 4096;

@@ -121,7 +121,9 @@ impl Plan {
         Ok(Plan { engine: options.engine.choose(), level: options.level, batch, output, steps, arena, record })
     }
 
-    /// The memory for runs of this plan on the current rayon pool.
+    /// The memory for runs of this plan on the current rayon pool: [`Plan::working_set`] a thread, and what a batch leaves.
+    ///
+    /// As with any `Vec`, memory that the system refuses ends the process.
     pub fn worker(&self) -> Worker {
         Worker::new(self)
     }

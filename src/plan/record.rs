@@ -42,6 +42,9 @@ enum Terms {
 /// Parameters that one sum should cover at most: a task of some microseconds.
 const SUM_LEN: usize = 8192;
 
+/// The most sums of one tensor; those of a huge one cover more.
+const MAX_SUMS: usize = 1024;
+
 impl Layout {
     pub fn new(steps: &[Step]) -> Self {
         let mut layout = Layout::default();
@@ -62,7 +65,7 @@ impl Layout {
                 self.group_len += step.kernel.len() + step.bias.as_ref().map_or(0, Range::len);
                 for span in [&step.kernel].into_iter().chain(&step.bias) {
                     let at = at + span.start - step.kernel.start;
-                    self.cut(span, SUM_LEN, |offset| Terms::Groups { at: at + offset });
+                    self.cut(span, sum_len(span), |offset| Terms::Groups { at: at + offset });
                 }
             }
             Op::Dense(DenseShape { inputs, outputs }) => {
@@ -70,14 +73,14 @@ impl Layout {
                 let dy = x + inputs;
                 self.places.push((x, dy));
                 self.sample_len = dy + outputs;
-                let rows = (SUM_LEN / outputs).max(1);
+                let rows = (SUM_LEN / outputs).max(inputs.div_ceil(MAX_SUMS));
                 self.cut(&step.kernel, rows * outputs, |offset| Terms::Products {
                     x: x + offset / outputs,
                     dy,
                     outputs,
                 });
                 if let Some(bias) = &step.bias {
-                    self.cut(bias, SUM_LEN, |offset| Terms::Samples { dy: dy + offset });
+                    self.cut(bias, sum_len(bias), |offset| Terms::Samples { dy: dy + offset });
                 }
             }
             _ => self.places.push((0, 0)),
@@ -91,6 +94,10 @@ impl Layout {
             self.sums.push(Sum { params, terms: terms(start - span.start) });
         }
     }
+}
+
+fn sum_len(span: &Range<usize>) -> usize {
+    span.len().div_ceil(MAX_SUMS).max(SUM_LEN)
 }
 
 impl Sum {

@@ -76,22 +76,19 @@ fn spread<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, dy: &[f32], dx: &mu
 /// The same, the batch split over the current rayon pool.
 pub mod par {
     use super::*;
-    use crate::kernels::par::rows_per_piece;
-    use rayon::prelude::*;
+    use crate::kernels::par::for_each_piece;
 
     /// See [`super::forward`].
     pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
         pool2d::check(shape, n, x, y);
-        let piece = rows_per_piece(n);
-        let pieces = x.par_chunks(piece * shape.x_len()).zip(y.par_chunks_mut(piece * shape.y_len()));
-        pieces.for_each(|(x, y)| super::forward(level, shape, y.len() / shape.y_len(), x, y));
+        for_each_piece(n, (x, shape.x_len()), (y, shape.y_len()), |n, x, y| super::forward(level, shape, n, x, y));
     }
 
     /// See [`super::backward`].
     pub fn backward(level: Level, shape: &Pool2dShape, n: usize, dy: &[f32], dx: &mut [f32]) {
         pool2d::check(shape, n, dx, dy);
-        let piece = rows_per_piece(n);
-        let pieces = dy.par_chunks(piece * shape.y_len()).zip(dx.par_chunks_mut(piece * shape.x_len()));
-        pieces.for_each(|(dy, dx)| super::backward(level, shape, dy.len() / shape.y_len(), dy, dx));
+        for_each_piece(n, (dy, shape.y_len()), (dx, shape.x_len()), |n, dy, dx| {
+            super::backward(level, shape, n, dy, dx)
+        });
     }
 }

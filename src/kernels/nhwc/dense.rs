@@ -84,23 +84,21 @@ fn outputs<T>(shape: &DenseShape, n: usize, y: T) -> Matrix<T> {
 /// The same, split over the current rayon pool: by samples, and the gradient of the weights by input features.
 pub mod par {
     use super::*;
-    use crate::kernels::par::rows_per_piece;
+    use crate::kernels::par::{for_each_piece, rows_per_piece};
     use rayon::prelude::*;
 
     /// See [`super::forward`].
     pub fn forward(level: Level, shape: &DenseShape, n: usize, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
         check(shape, n, x, w, y);
-        let piece = rows_per_piece(n);
-        let pieces = x.par_chunks(piece * shape.inputs).zip(y.par_chunks_mut(piece * shape.outputs));
-        pieces.for_each(|(x, y)| super::forward(level, shape, y.len() / shape.outputs, x, w, b, y));
+        let run = |n, x: &[f32], y: &mut [f32]| super::forward(level, shape, n, x, w, b, y);
+        for_each_piece(n, (x, shape.inputs), (y, shape.outputs), run);
     }
 
     /// See [`super::backward_input`].
     pub fn backward_input(level: Level, shape: &DenseShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         check(shape, n, dx, w, dy);
-        let piece = rows_per_piece(n);
-        let pieces = dy.par_chunks(piece * shape.outputs).zip(dx.par_chunks_mut(piece * shape.inputs));
-        pieces.for_each(|(dy, dx)| super::backward_input(level, shape, dy.len() / shape.outputs, dy, w, dx));
+        let run = |n, dy: &[f32], dx: &mut [f32]| super::backward_input(level, shape, n, dy, w, dx);
+        for_each_piece(n, (dy, shape.outputs), (dx, shape.inputs), run);
     }
 
     /// See [`super::backward_params`]. Every parameter is summed over the whole batch by one thread.

@@ -87,15 +87,13 @@ fn reward<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, x: &[f32], y: &[f32
 /// The same, the batch split over the current rayon pool.
 pub mod par {
     use super::*;
-    use crate::kernels::par::rows_per_piece;
+    use crate::kernels::par::{for_each_piece, rows_per_piece};
     use rayon::prelude::*;
 
     /// See [`super::forward`].
     pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
         pool2d::check(shape, n, x, y);
-        let piece = rows_per_piece(n);
-        let pieces = x.par_chunks(piece * shape.x_len()).zip(y.par_chunks_mut(piece * shape.y_len()));
-        pieces.for_each(|(x, y)| super::forward(level, shape, y.len() / shape.y_len(), x, y));
+        for_each_piece(n, (x, shape.x_len()), (y, shape.y_len()), |n, x, y| super::forward(level, shape, n, x, y));
     }
 
     /// See [`super::backward`].
