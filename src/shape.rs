@@ -249,6 +249,22 @@ impl Axis {
         let tap = |edge: usize| steps(edge.saturating_sub(start)).min(self.kernel);
         tap(self.before)..tap(self.before + self.input)
     }
+
+    /// The input positions under an undilated window.
+    pub(crate) fn field(&self, o: usize) -> Range<usize> {
+        let start = o * self.stride;
+        start.saturating_sub(self.before)..(start + self.kernel).saturating_sub(self.before).min(self.input)
+    }
+
+    /// Whether undilated windows share no input.
+    pub(crate) fn is_disjoint(&self) -> bool {
+        self.kernel <= self.stride
+    }
+
+    /// Whether every input lies under an undilated window.
+    pub(crate) fn is_covered(&self) -> bool {
+        self.kernel >= self.stride && self.field(self.output - 1).end == self.input
+    }
 }
 
 /// The least output pixels whose receptive fields a kernel lays out at once, since a product of few rows is slow.
@@ -448,6 +464,12 @@ impl DenseShape {
     /// Elements of the weights, and multiply-adds of one sample.
     pub fn w_len(&self) -> usize {
         self.inputs * self.outputs
+    }
+
+    /// The same as a convolution of one pixel.
+    pub(crate) fn pixel(&self) -> Conv2dShape {
+        let axis = Axis { input: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0, output: 1 };
+        Conv2dShape { h: axis, w: axis, in_c: self.inputs, out_c: self.outputs, groups: 1 }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{check_len, map_in_place, softmax, zip_in_place};
 use crate::layer::Activation;
-use crate::simd::{Level, dispatch, sigmoid, tanh};
+use crate::simd::{Level, Simd, dispatch, sigmoid, tanh};
 
 /// `y = f(y)`, over vectors of `channels` where `f` is a softmax.
 ///
@@ -54,21 +54,21 @@ pub fn backward(level: Level, activation: Activation, channels: usize, y: &[f32]
     check_len!(dy, y.len());
     match activation {
         Activation::Linear => {}
-        Activation::Relu => dispatch!(level, s => {
-            let zero = s.splat(0.0);
-            zip_in_place(s, y, dy, #[inline(always)] |y, dy| {
-                s.select(s.or(s.gt(y, zero), s.is_nan(y)), dy, zero)
-            })
-        }),
-        Activation::Tanh => dispatch!(level, s => {
-            let one = s.splat(1.0);
-            zip_in_place(s, y, dy, #[inline(always)] |y, dy| s.mul(dy, s.sub(one, s.mul(y, y))))
-        }),
-        Activation::Sigmoid => dispatch!(level, s => {
-            let one = s.splat(1.0);
-            zip_in_place(s, y, dy, #[inline(always)] |y, dy| s.mul(dy, s.mul(y, s.sub(one, y))))
-        }),
         Activation::Softmax => softmax::backward(level, channels, y, dy),
+        _ => dispatch!(level, s => zip_in_place(s, y, dy, #[inline(always)] |y, dy| gradient(s, activation, y, dy))),
+    }
+}
+
+/// The gradient before an element-wise activation, from the one after it and the activation's output.
+#[inline(always)]
+pub(super) fn gradient<S: Simd>(s: S, activation: Activation, y: S::V, dy: S::V) -> S::V {
+    let (zero, one) = (s.splat(0.0), s.splat(1.0));
+    match activation {
+        Activation::Linear => dy,
+        Activation::Relu => s.select(s.or(s.gt(y, zero), s.is_nan(y)), dy, zero),
+        Activation::Tanh => s.mul(dy, s.sub(one, s.mul(y, y))),
+        Activation::Sigmoid => s.mul(dy, s.mul(y, s.sub(one, y))),
+        Activation::Softmax => unreachable!("a softmax is not element-wise"),
     }
 }
 

@@ -21,9 +21,17 @@ enum Target<'a> {
 }
 
 impl<'a> Targets<'a> {
+    /// Number of targets.
+    pub(crate) fn len(self, classes: usize) -> usize {
+        match self {
+            Targets::Sparse(labels) => labels.len(),
+            Targets::OneHot(weights) => weights.len() / classes.max(1),
+        }
+    }
+
     /// # Panics
     /// If there are not `n` targets of `classes`.
-    fn check(self, n: usize, classes: usize) {
+    pub(super) fn check(self, n: usize, classes: usize) {
         match self {
             Targets::Sparse(labels) => {
                 check_len!(labels, n);

@@ -18,6 +18,7 @@
 pub mod activation;
 pub mod cast;
 pub mod cross_entropy;
+pub mod lanes;
 pub mod nhwc;
 mod par;
 pub mod softmax;

@@ -28,6 +28,30 @@ macro_rules! register {
     };
 }
 
+impl Avx2 {
+    /// The rows of a square.
+    #[inline(always)]
+    fn rows(self, square: &[f32]) -> [__m256; 8] {
+        let mut rows = [self.splat(0.0); 8];
+        for (row, v) in rows.iter_mut().enumerate() {
+            *v = self.load(&square[8 * row..]);
+        }
+        rows
+    }
+}
+
+/// The lower pairs of each half of `a` and `b`.
+#[inline(always)]
+fn unpack_low_pairs(a: __m256, b: __m256) -> __m256 {
+    register!(_mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b))))
+}
+
+/// The upper pairs of each half of `a` and `b`.
+#[inline(always)]
+fn unpack_high_pairs(a: __m256, b: __m256) -> __m256 {
+    register!(_mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b))))
+}
+
 impl Simd for Avx2 {
     type V = __m256;
     type M = __m256;
@@ -154,6 +178,47 @@ impl Simd for Avx2 {
             let four = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        })
+    }
+
+    #[inline(always)]
+    fn transpose(self, square: &mut [f32]) {
+        let (mut a, mut b) = (self.rows(square), [self.splat(0.0); 8]);
+        register!({
+            for i in 0..4 {
+                b[2 * i] = _mm256_unpacklo_ps(a[2 * i], a[2 * i + 1]);
+                b[2 * i + 1] = _mm256_unpackhi_ps(a[2 * i], a[2 * i + 1]);
+            }
+            for i in [0, 4] {
+                for j in 0..2 {
+                    a[i + 2 * j] = unpack_low_pairs(b[i + j], b[i + j + 2]);
+                    a[i + 2 * j + 1] = unpack_high_pairs(b[i + j], b[i + j + 2]);
+                }
+            }
+            for i in 0..4 {
+                b[i] = _mm256_permute2f128_ps::<0x20>(a[i], a[i + 4]);
+                b[i + 4] = _mm256_permute2f128_ps::<0x31>(a[i], a[i + 4]);
+            }
+        });
+        for (row, v) in b.into_iter().enumerate() {
+            self.store(v, &mut square[8 * row..]);
+        }
+    }
+
+    #[inline(always)]
+    fn sum_rows(self, square: &[f32]) -> __m256 {
+        let mut a = self.rows(square);
+        register!({
+            for i in 0..4 {
+                let (x, y) = (a[2 * i], a[2 * i + 1]);
+                a[i] = _mm256_add_ps(_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
+            }
+            for i in 0..2 {
+                let (x, y) = (a[2 * i], a[2 * i + 1]);
+                a[i] = _mm256_add_ps(unpack_low_pairs(x, y), unpack_high_pairs(x, y));
+            }
+            let (x, y) = (a[0], a[1]);
+            _mm256_add_ps(_mm256_permute2f128_ps::<0x20>(x, y), _mm256_permute2f128_ps::<0x31>(x, y))
         })
     }
 }

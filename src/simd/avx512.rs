@@ -40,6 +40,30 @@ fn first(len: usize) -> __mmask16 {
     ((1u32 << len.min(16)) - 1) as __mmask16
 }
 
+impl Avx512 {
+    /// The rows of a square.
+    #[inline(always)]
+    fn rows(self, square: &[f32]) -> [__m512; 16] {
+        let mut rows = [self.splat(0.0); 16];
+        for (row, v) in rows.iter_mut().enumerate() {
+            *v = self.load(&square[16 * row..]);
+        }
+        rows
+    }
+}
+
+/// The lower pairs of each quarter of `a` and `b`.
+#[inline(always)]
+fn unpack_low_pairs(a: __m512, b: __m512) -> __m512 {
+    register!(_mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))))
+}
+
+/// The upper pairs of each quarter of `a` and `b`.
+#[inline(always)]
+fn unpack_high_pairs(a: __m512, b: __m512) -> __m512 {
+    register!(_mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b))))
+}
+
 impl Simd for Avx512 {
     type V = __m512;
     type M = __mmask16;
@@ -171,5 +195,54 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn reduce_max(self, v: __m512) -> f32 {
         register!(_mm512_reduce_max_ps(v))
+    }
+
+    #[inline(always)]
+    fn transpose(self, square: &mut [f32]) {
+        let (mut a, mut b) = (self.rows(square), [self.splat(0.0); 16]);
+        register!({
+            for i in 0..8 {
+                b[2 * i] = _mm512_unpacklo_ps(a[2 * i], a[2 * i + 1]);
+                b[2 * i + 1] = _mm512_unpackhi_ps(a[2 * i], a[2 * i + 1]);
+            }
+            for i in [0, 4, 8, 12] {
+                for j in 0..2 {
+                    a[i + 2 * j] = unpack_low_pairs(b[i + j], b[i + j + 2]);
+                    a[i + 2 * j + 1] = unpack_high_pairs(b[i + j], b[i + j + 2]);
+                }
+            }
+            for i in [0, 1, 2, 3, 8, 9, 10, 11] {
+                b[i] = _mm512_shuffle_f32x4::<0x88>(a[i], a[i + 4]);
+                b[i + 4] = _mm512_shuffle_f32x4::<0xdd>(a[i], a[i + 4]);
+            }
+            for i in 0..8 {
+                a[i] = _mm512_shuffle_f32x4::<0x88>(b[i], b[i + 8]);
+                a[i + 8] = _mm512_shuffle_f32x4::<0xdd>(b[i], b[i + 8]);
+            }
+        });
+        for (row, v) in a.into_iter().enumerate() {
+            self.store(v, &mut square[16 * row..]);
+        }
+    }
+
+    #[inline(always)]
+    fn sum_rows(self, square: &[f32]) -> __m512 {
+        let mut a = self.rows(square);
+        register!({
+            for i in 0..8 {
+                let (x, y) = (a[2 * i], a[2 * i + 1]);
+                a[i] = _mm512_add_ps(_mm512_unpacklo_ps(x, y), _mm512_unpackhi_ps(x, y));
+            }
+            for i in 0..4 {
+                let (x, y) = (a[2 * i], a[2 * i + 1]);
+                a[i] = _mm512_add_ps(unpack_low_pairs(x, y), unpack_high_pairs(x, y));
+            }
+            for i in 0..2 {
+                let (x, y) = (a[2 * i], a[2 * i + 1]);
+                a[i] = _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(x, y), _mm512_shuffle_f32x4::<0xdd>(x, y));
+            }
+            let (x, y) = (a[0], a[1]);
+            _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(x, y), _mm512_shuffle_f32x4::<0xdd>(x, y))
+        })
     }
 }

@@ -161,6 +161,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// The largest lane of a vector without NaN.
     fn reduce_max(self, v: Self::V) -> f32;
 
+    /// Swaps rows and columns of a square of `LANES` rows.
+    fn transpose(self, square: &mut [f32]);
+    /// The sum of each row of a square of `LANES` rows, added up pair by pair.
+    fn sum_rows(self, square: &[f32]) -> Self::V;
+
     /// Up to `LANES` numbers, the missing ones filled up with `fill`.
     #[inline(always)]
     fn load_padded(self, src: &[f32], fill: f32) -> Self::V {
@@ -211,7 +216,7 @@ pub(crate) fn copy(src: &[f32], dst: &mut [f32]) {
 }
 
 /// The most lanes of any level.
-const MAX_LANES: usize = 16;
+pub(crate) const MAX_LANES: usize = 16;
 
 /// Evaluates `$body` with `$simd` bound to the token of `$level`, compiled for its instruction set.
 macro_rules! dispatch {
@@ -400,6 +405,17 @@ mod tests {
                 assert_eq!(y[..8], [f32::MIN_POSITIVE, 0.5, 1.0, 2.0, 4.0, 1024.0, 2.0f32.powi(127), 32.0], "{level}");
                 assert_eq!(s.sum(v), whole[..lanes].iter().sum::<f32>(), "{level}");
                 assert_eq!(s.reduce_max(v), 127.0, "{level}");
+                let square: Vec<f32> = (0..lanes * lanes).map(|i| (i * i % 89) as f32).collect();
+                let mut transposed = square.clone();
+                s.transpose(&mut transposed);
+                let mut sums = [0.0; MAX_LANES];
+                s.store(s.sum_rows(&square), &mut sums);
+                for row in 0..lanes {
+                    assert_eq!(sums[row], square[row * lanes..][..lanes].iter().sum::<f32>(), "{level}");
+                    for column in 0..lanes {
+                        assert_eq!(transposed[row * lanes + column], square[column * lanes + row], "{level}");
+                    }
+                }
                 s.store_cut(s.load_padded(&[1.0, 2.0, 3.0], 9.0), &mut y[..5]);
                 assert_eq!(y[..5], [1.0, 2.0, 3.0, 9.0, 9.0], "{level}");
             });

@@ -137,4 +137,17 @@ impl Simd for Scalar {
     fn reduce_max(self, v: V) -> f32 {
         fold(v, f32::max)
     }
+
+    fn transpose(self, square: &mut [f32]) {
+        for row in 0..LANES {
+            for column in 0..row {
+                square.swap(row * LANES + column, column * LANES + row);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sum_rows(self, square: &[f32]) -> V {
+        std::array::from_fn(|row| self.sum(self.load(&square[row * LANES..])))
+    }
 }

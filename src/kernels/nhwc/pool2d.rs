@@ -33,16 +33,12 @@ impl Field {
 /// The field of every output pixel of a batch of `n`.
 #[inline(always)]
 pub(super) fn fields(shape: &Pool2dShape, n: usize) -> impl Iterator<Item = Field> {
-    let inside = |axis: &crate::shape::Axis, o: usize| {
-        let start = (o * axis.stride).saturating_sub(axis.before);
-        start..(o * axis.stride + axis.kernel - axis.before).min(axis.input)
-    };
     (0..n).flat_map(move |sample| {
         let above = sample * shape.h.input;
         (0..shape.h.output).flat_map(move |oy| {
-            let rows = inside(&shape.h, oy);
+            let rows = shape.h.field(oy);
             let rows = above + rows.start..above + rows.end;
-            (0..shape.w.output).map(move |ox| Field { rows: rows.clone(), cols: inside(&shape.w, ox) })
+            (0..shape.w.output).map(move |ox| Field { rows: rows.clone(), cols: shape.w.field(ox) })
         })
     })
 }

@@ -1,0 +1,203 @@
+//! 2-D convolution, one image a lane.
+//!
+//! The formula is that of [`nhwc::conv2d`](crate::kernels::nhwc::conv2d). Every sum is taken over the taps that fall on
+//! the image, and only those.
+//!
+//! # Shapes
+//! | | |
+//! |---|---|
+//! | `x`, `dx` | `[n][h][w][in_c][lane]` |
+//! | `w`, `dw` | `[kh][kw][in_c / groups][out_c]` |
+//! | `b`, `db` | `[out_c]` |
+//! | `y`, `dy` | `[n][oh][ow][out_c][lane]` |
+
+use std::ops::Range;
+
+use super::gather::{Gather, Side, Tensors};
+use super::tile::Walk;
+use super::weights::{self, Products};
+use crate::kernels::check_len;
+use crate::shape::{Axis, Conv2dShape, batch_len};
+use crate::simd::{Level, Simd, dispatch};
+
+/// The output, with bias `b` if there is one, and nothing below `floor`: 0 for ReLU, negative infinity for no activation.
+///
+/// # Panics
+/// If a slice has not the length of its shape.
+#[allow(clippy::too_many_arguments)]
+pub fn forward(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+    floor: f32,
+    y: &mut [f32],
+) {
+    check(level, shape, n, x, w, y);
+    if let Some(b) = b {
+        check_len!(b, shape.out_c);
+    }
+    let gather = Gather {
+        rows: Side::Forward(&shape.h),
+        cols: Side::Forward(&shape.w),
+        groups: shape.groups,
+        terms: shape.in_c / shape.groups,
+        channels: shape.out_c / shape.groups,
+        w_tap: shape.in_c / shape.groups * shape.out_c,
+        w_group: shape.out_c / shape.groups,
+        w_term: shape.out_c,
+        w_channel: 1,
+    };
+    dispatch!(level, s => {
+        for (x, y) in blocks(s, shape.x_len(), x).zip(y.chunks_exact_mut(shape.y_len() * lanes(s))) {
+            gather.run(s, &mut Tensors { x, w, b, floor, y });
+        }
+    })
+}
+
+/// The gradient `dx` of the input.
+///
+/// # Panics
+/// If a slice has not the length of its shape.
+pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    check(level, shape, n, dx, w, dy);
+    let gather = Gather {
+        rows: Side::Backward(&shape.h),
+        cols: Side::Backward(&shape.w),
+        groups: shape.groups,
+        terms: shape.out_c / shape.groups,
+        channels: shape.in_c / shape.groups,
+        w_tap: shape.in_c / shape.groups * shape.out_c,
+        w_group: shape.out_c / shape.groups,
+        w_term: 1,
+        w_channel: shape.out_c,
+    };
+    dispatch!(level, s => {
+        for (dy, dx) in blocks(s, shape.y_len(), dy).zip(dx.chunks_exact_mut(shape.x_len() * lanes(s))) {
+            gather.run(s, &mut Tensors { x: dy, w, b: None, floor: f32::NEG_INFINITY, y: dx });
+        }
+    })
+}
+
+/// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
+///
+/// # Panics
+/// If a slice has not the length of its shape.
+#[allow(clippy::too_many_arguments)]
+pub fn backward_params(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+) {
+    check(level, shape, n, x, dw, dy);
+    if let Some(db) = db {
+        weights::bias(level, shape.out_c, dy, db);
+    }
+    dispatch!(level, s => {
+        for (x, dy) in blocks(s, shape.x_len(), x).zip(blocks(s, shape.y_len(), dy)) {
+            for group in 0..shape.groups {
+                for ky in 0..shape.h.kernel {
+                    for run in runs(shape) {
+                        add_run(s, shape, group, ky, &run, [x, dy], dw);
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn check(level: Level, shape: &Conv2dShape, n: usize, x: &[f32], w: &[f32], y: &[f32]) {
+    check_len!(x, batch_len(batch_len(n, level.lanes()), shape.x_len()));
+    check_len!(w, shape.w_len());
+    check_len!(y, batch_len(batch_len(n, level.lanes()), shape.y_len()));
+}
+
+#[inline(always)]
+fn lanes<S: Simd>(_: S) -> usize {
+    S::LANES
+}
+
+#[inline(always)]
+fn blocks<S: Simd>(_: S, len: usize, x: &[f32]) -> std::slice::ChunksExact<'_, f32> {
+    x.chunks_exact(len * S::LANES)
+}
+
+/// Neighbouring taps of a row whose terms follow each other, and output columns where they all fall on the image.
+struct Run {
+    kx: usize,
+    taps: usize,
+    cols: Range<usize>,
+}
+
+/// The runs of a row of taps: where all fall on the image, they are one, unless their terms do not follow each other; at
+/// the borders, each is its own.
+fn runs(shape: &Conv2dShape) -> impl Iterator<Item = Run> {
+    let (axis, all) = (shape.w, common(&shape.w));
+    let inside = if shape.groups == 1 && axis.dilation == 1 { all } else { 0..0 };
+    let whole = Run { kx: 0, taps: axis.kernel, cols: inside.clone() };
+    let single = move |kx: usize| {
+        let cols = outputs(&axis, kx);
+        let around = if inside.is_empty() { [cols, 0..0] } else { [cols.start..inside.start, inside.end..cols.end] };
+        around.map(|cols| Run { kx, taps: 1, cols })
+    };
+    std::iter::once(whole).chain((0..axis.kernel).flat_map(single)).filter(|run| !run.cols.is_empty())
+}
+
+/// The weight gradients of a run of taps of row `ky` over one block.
+#[inline(always)]
+fn add_run<S: Simd>(
+    s: S,
+    shape: &Conv2dShape,
+    group: usize,
+    ky: usize,
+    run: &Run,
+    [x, dy]: [&[f32]; 2],
+    dw: &mut [f32],
+) {
+    let (Run { kx, taps, cols }, rows) = (run, outputs(&shape.h, ky));
+    if rows.is_empty() {
+        return;
+    }
+    let (terms, channels) = (shape.in_c / shape.groups, shape.out_c / shape.groups);
+    let (x_pixel, dy_pixel) = (shape.in_c * S::LANES, shape.out_c * S::LANES);
+    let source = |axis: &Axis, output: usize, tap: usize| output * axis.stride + tap * axis.dilation - axis.before;
+    let x_at = source(&shape.h, rows.start, ky) * shape.w.input + source(&shape.w, cols.start, *kx);
+    let dy_at = rows.start * shape.w.output + cols.start;
+    let walk = Walk {
+        rows: rows.len(),
+        cols: cols.len(),
+        x_row: shape.h.stride * shape.w.input * x_pixel,
+        x_col: shape.w.stride * x_pixel,
+        dy_row: shape.w.output * dy_pixel,
+        dy_col: dy_pixel,
+    };
+    let products = Products {
+        x: &x[x_at * x_pixel + group * terms * S::LANES..],
+        dy: &dy[dy_at * dy_pixel + group * channels * S::LANES..],
+        walk,
+        terms: taps * terms,
+        channels,
+        row: shape.out_c,
+    };
+    products.add_to(s, &mut dw[(ky * shape.w.kernel + kx) * terms * shape.out_c + group * channels..]);
+}
+
+/// The outputs of which tap `k` falls on the input.
+fn outputs(axis: &Axis, k: usize) -> Range<usize> {
+    let offset = k * axis.dilation;
+    let start = axis.before.saturating_sub(offset).div_ceil(axis.stride);
+    let end = (axis.before + axis.input).saturating_sub(offset).div_ceil(axis.stride).min(axis.output);
+    start.min(end)..end
+}
+
+/// The outputs of which all taps fall on the input.
+fn common(axis: &Axis) -> Range<usize> {
+    let (first, last) = (outputs(axis, 0), outputs(axis, axis.kernel - 1));
+    first.start.min(last.end)..last.end.min(first.end).max(first.start.min(last.end))
+}

@@ -1,0 +1,268 @@
+//! Sums over the taps of a window that fall on something: a convolution's output and the gradient of its input.
+
+use super::tile::{self, Strides, best_size, starts};
+use crate::shape::Axis;
+use crate::simd::Simd;
+
+/// One axis of such a sum: the taps of each output and the sources under them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Side<'a> {
+    /// From a convolution's input to its output.
+    Forward(&'a Axis),
+    /// From the gradient of the output to that of the input.
+    Backward(&'a Axis),
+}
+
+/// The taps of an output: `first + i * step`, for `count` values of `i`, each over the source `source + i * source_step`.
+#[derive(Debug, Clone, Copy)]
+struct Taps {
+    first: usize,
+    step: usize,
+    count: usize,
+    source: usize,
+    source_step: isize,
+}
+
+impl Taps {
+    fn same_as(&self, other: &Taps) -> bool {
+        (self.first, self.count) == (other.first, other.count)
+    }
+
+    #[inline(always)]
+    fn tap(&self, i: usize) -> usize {
+        self.first + i * self.step
+    }
+
+    #[inline(always)]
+    fn source(&self, i: usize) -> usize {
+        self.source.wrapping_add_signed(i as isize * self.source_step)
+    }
+}
+
+impl Side<'_> {
+    fn outputs(&self) -> usize {
+        match self {
+            Side::Forward(axis) => axis.output,
+            Side::Backward(axis) => axis.input,
+        }
+    }
+
+    fn sources(&self) -> usize {
+        match self {
+            Side::Forward(axis) => axis.input,
+            Side::Backward(axis) => axis.output,
+        }
+    }
+
+    /// How far apart outputs lie whose sources lie as far apart as [`Side::source_step`] says.
+    fn step(&self) -> usize {
+        match self {
+            Side::Forward(_) => 1,
+            Side::Backward(axis) => axis.stride,
+        }
+    }
+
+    fn source_step(&self) -> usize {
+        match self {
+            Side::Forward(axis) => axis.stride,
+            Side::Backward(_) => 1,
+        }
+    }
+
+    #[inline(always)]
+    fn taps(&self, output: usize) -> Taps {
+        match self {
+            Side::Forward(axis) => {
+                let taps = axis.taps(output);
+                Taps {
+                    first: taps.start,
+                    step: 1,
+                    count: taps.len(),
+                    source: (output * axis.stride + taps.start * axis.dilation).wrapping_sub(axis.before),
+                    source_step: axis.dilation as isize,
+                }
+            }
+            Side::Backward(axis) => backward_taps(axis, output),
+        }
+    }
+
+    /// Outputs from `start` on, [`Side::step`] apart, that have the same taps.
+    fn same_taps(&self, start: usize) -> usize {
+        let taps = self.taps(start);
+        let others = (start..self.outputs()).step_by(self.step());
+        others.take_while(|&output| self.taps(output).same_as(&taps)).count()
+    }
+}
+
+/// The taps `k` with an output `o` so that `o * stride + k * dilation - before` is `input`.
+#[inline(always)]
+fn backward_taps(axis: &Axis, input: usize) -> Taps {
+    let divide = |a: usize, b: usize| if b == 1 { a } else { a / b };
+    let position = input + axis.before;
+    let over = position.saturating_sub((axis.output - 1) * axis.stride);
+    let low = if axis.dilation == 1 { over } else { over.div_ceil(axis.dilation) };
+    let high = axis.kernel.min(divide(position, axis.dilation) + 1);
+    let meets = |k: &usize| axis.stride == 1 || (position - k * axis.dilation).is_multiple_of(axis.stride);
+    let Some(first) = (low..high).find(meets) else {
+        return Taps { first: 0, step: 1, count: 0, source: 0, source_step: 0 };
+    };
+    // Both strides are multiples of what `dilation * step` is the least common one of.
+    let step = (1..).find(|step| axis.stride == 1 || (step * axis.dilation).is_multiple_of(axis.stride)).unwrap_or(1);
+    Taps {
+        first,
+        step,
+        count: (high - first).div_ceil(step),
+        source: divide(position - first * axis.dilation, axis.stride),
+        source_step: -(divide(step * axis.dilation, axis.stride) as isize),
+    }
+}
+
+/// `y[o][c] = max(floor, b[c] + sum x[source][t] w[tap][t][c])` over the taps of `o` and the terms `t` of each.
+pub(super) struct Gather<'a> {
+    pub rows: Side<'a>,
+    pub cols: Side<'a>,
+    /// Groups of channels that do not see each other.
+    pub groups: usize,
+    /// Source channels of a group.
+    pub terms: usize,
+    /// Output channels of a group.
+    pub channels: usize,
+    /// How far apart weights lie: those of taps, groups, terms and output channels.
+    pub w_tap: usize,
+    pub w_group: usize,
+    pub w_term: usize,
+    pub w_channel: usize,
+}
+
+/// The tensors of a [`Gather`] over one block.
+pub(super) struct Tensors<'a> {
+    pub x: &'a [f32],
+    pub w: &'a [f32],
+    pub b: Option<&'a [f32]>,
+    pub floor: f32,
+    pub y: &'a mut [f32],
+}
+
+/// Neighbouring outputs of a row with the same taps, of one group of channels.
+#[derive(Clone, Copy)]
+struct Segment {
+    group: usize,
+    start: usize,
+    len: usize,
+}
+
+impl Gather<'_> {
+    /// Writes all of `y`.
+    #[inline(always)]
+    pub fn run<S: Simd>(&self, s: S, tensors: &mut Tensors<'_>) {
+        for group in 0..self.groups {
+            for phase in 0..self.cols.step().min(self.cols.outputs()) {
+                let mut start = phase;
+                while start < self.cols.outputs() {
+                    let len = self.cols.same_taps(start);
+                    self.segment(s, Segment { group, start, len }, tensors);
+                    start += len * self.cols.step();
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn segment<S: Simd>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
+        if S::LANES == 16 {
+            match (segment.len >= 4, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [16, 12, 6, 4, 1])) {
+                (true, 6, _) => self.tiles::<S, 6, 4>(s, segment, tensors),
+                (true, 4, _) => self.tiles::<S, 4, 4>(s, segment, tensors),
+                (true, _, _) => self.tiles::<S, 1, 4>(s, segment, tensors),
+                (false, _, 16) => self.tiles::<S, 16, 1>(s, segment, tensors),
+                (false, _, 12) => self.tiles::<S, 12, 1>(s, segment, tensors),
+                (false, _, 6) => self.tiles::<S, 6, 1>(s, segment, tensors),
+                (false, _, 4) => self.tiles::<S, 4, 1>(s, segment, tensors),
+                (false, _, _) => self.tiles::<S, 1, 1>(s, segment, tensors),
+            }
+        } else {
+            match (segment.len >= 2, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [12, 6, 4, 1])) {
+                (true, 6, _) => self.tiles::<S, 6, 2>(s, segment, tensors),
+                (true, 4, _) => self.tiles::<S, 4, 2>(s, segment, tensors),
+                (true, _, _) => self.tiles::<S, 1, 2>(s, segment, tensors),
+                (false, _, 12) => self.tiles::<S, 12, 1>(s, segment, tensors),
+                (false, _, 6) => self.tiles::<S, 6, 1>(s, segment, tensors),
+                (false, _, 4) => self.tiles::<S, 4, 1>(s, segment, tensors),
+                (false, _, _) => self.tiles::<S, 1, 1>(s, segment, tensors),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tiles<S: Simd, const C: usize, const P: usize>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
+        let (step, y_pixel) = (self.cols.step(), self.groups * self.channels * S::LANES);
+        for row in 0..self.rows.outputs() {
+            let row_taps = self.rows.taps(row);
+            for pixel in starts(segment.len, P) {
+                let col = segment.start + pixel * step;
+                let col_taps = self.cols.taps(col);
+                let y_at = (row * self.cols.outputs() + col) * y_pixel + segment.group * self.channels * S::LANES;
+                for channel in starts(self.channels, C) {
+                    let at = Place { group: segment.group, channel };
+                    let sums = self.sums::<S, C, P>(s, &row_taps, &col_taps, at, tensors);
+                    let floor = s.splat(tensors.floor);
+                    for (p, y) in tensors.y[y_at..].chunks_mut(step * y_pixel).take(P).enumerate() {
+                        for (c, y) in y[channel * S::LANES..].chunks_exact_mut(S::LANES).take(C).enumerate() {
+                            s.store(s.max(floor, sums[c][p]), y);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn sums<S: Simd, const C: usize, const P: usize>(
+        &self,
+        s: S,
+        rows: &Taps,
+        cols: &Taps,
+        at: Place,
+        tensors: &Tensors<'_>,
+    ) -> [[S::V; P]; C] {
+        let mut sums = [[s.splat(0.0); P]; C];
+        if let Some(b) = tensors.b {
+            for (c, &b) in b[at.group * self.channels + at.channel..][..C].iter().enumerate() {
+                sums[c] = [s.splat(b); P];
+            }
+        }
+        let (x_pixel, kw) = (self.groups * self.terms * S::LANES, self.kernel_width());
+        let strides = Strides { pixel: self.cols.source_step() * x_pixel, term: self.w_term, channel: self.w_channel };
+        let w_at = at.group * self.w_group + at.channel * self.w_channel;
+        // Taps that follow each other in the source as they do in the weights are one run.
+        let (runs, len) =
+            if self.is_one_run::<S>(cols) { (1, cols.count * self.terms) } else { (cols.count, self.terms) };
+        for i in 0..rows.count {
+            for j in 0..runs.min(cols.count) {
+                let x_at = (rows.source(i) * self.cols.sources() + cols.source(j)) * x_pixel;
+                let x = &tensors.x[x_at + at.group * self.terms * S::LANES..];
+                let w = &tensors.w[(rows.tap(i) * kw + cols.tap(j)) * self.w_tap + w_at..];
+                tile::gather(s, &mut sums, x, w, len, strides);
+            }
+        }
+        sums
+    }
+
+    fn kernel_width(&self) -> usize {
+        match self.cols {
+            Side::Forward(axis) | Side::Backward(axis) => axis.kernel,
+        }
+    }
+
+    #[inline(always)]
+    fn is_one_run<S: Simd>(&self, cols: &Taps) -> bool {
+        self.groups == 1 && cols.source_step == 1 && cols.step == 1 && self.w_tap == self.terms * self.w_term
+    }
+}
+
+/// The first channel of a tile.
+#[derive(Clone, Copy)]
+struct Place {
+    group: usize,
+    channel: usize,
+}
