@@ -14,7 +14,7 @@ use criterion::{Criterion, SamplingMode, Throughput};
 #[path = "peak/mod.rs"]
 mod peak;
 
-const ENGINES: [Engine; 1] = [Engine::Nhwc];
+const ENGINES: [Engine; 2] = [Engine::Nhwc, Engine::Lanes];
 
 const BATCH: usize = 256;
 

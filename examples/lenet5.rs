@@ -56,6 +56,7 @@ struct Options {
 enum EngineName {
     Auto,
     Nhwc,
+    Lanes,
 }
 
 fn main() -> ExitCode {
@@ -192,6 +193,7 @@ impl From<EngineName> for Engine {
         match name {
             EngineName::Auto => Engine::Auto,
             EngineName::Nhwc => Engine::Nhwc,
+            EngineName::Lanes => Engine::Lanes,
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::ops::Range;
 
+use super::Engine;
 use super::lower::{Op, Step};
 use crate::error::{Error, Result};
 use crate::kernels::nhwc::conv2d;
 use crate::shape::MAX_LEN;
+use crate::simd::Level;
 
 /// Places in the arena of a group of samples, in floats. They never overlap.
 #[derive(Debug, Clone)]
@@ -16,8 +18,10 @@ pub(super) struct Arena {
     pub values: Vec<Range<usize>>,
     /// Two places for gradients: a step reads one and writes the other.
     pub gradients: [Range<usize>; 2],
+    /// On the lanes engine, the output of the samples and its gradient one after the other.
+    pub outputs: [Range<usize>; 2],
     /// Scratch of the kernels.
-    pub scratch: Range<usize>,
+    scratch: Range<usize>,
     /// Floats in all.
     pub len: usize,
 }
@@ -33,14 +37,11 @@ pub(super) const MAX_GROUP: usize = 16;
 const MIN_GROUPS: usize = 8;
 
 impl Arena {
-    /// The arena for batches of up to `batch` samples; depends on the network and the batch alone.
-    pub fn new(steps: &[Step], batch: usize) -> Result<Self> {
+    /// The arena for batches of up to `batch` samples; depends on the network, the batch and the level alone.
+    pub fn new(engine: Engine, level: Level, steps: &[Step], batch: usize) -> Result<Self> {
         let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
-        // Without activations, so that groups are the same fused and not.
-        let computed = steps.iter().filter(|step| !matches!(step.op, Op::Activation));
-        let lens = computed.map(|step| step.y_len).chain([steps[0].x_len, widest, widest]);
-        let values = lens.fold(0, usize::saturating_add);
-        let group = (GROUP_LEN / values).min(batch.div_ceil(MIN_GROUPS)).clamp(1, MAX_GROUP);
+        let in_lanes = engine == Engine::Lanes;
+        let group = if in_lanes { level.lanes() } else { samples_of_group(steps, widest, batch) };
 
         let mut len = 0usize;
         let mut place = |size: usize| -> Result<Range<usize>> {
@@ -52,13 +53,29 @@ impl Arena {
         let lens = [steps[0].x_len].into_iter().chain(steps.iter().map(|step| step.y_len));
         let values = lens.map(|len| place(samples(len)?)).collect::<Result<_>>()?;
         let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
-        let scratch = place(steps.iter().map(scratch_len).max().unwrap_or(0))?;
-        Ok(Arena { group, values, gradients, scratch, len })
+        let output = if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 };
+        let outputs = [place(output)?, place(output)?];
+        let scratch = place(if in_lanes { 0 } else { steps.iter().map(scratch_len).max().unwrap_or(0) })?;
+        Ok(Arena { group, values, gradients, outputs, scratch, len })
+    }
+
+    /// The scratch of a step's kernels.
+    pub fn scratch(&self, step: &Step) -> Range<usize> {
+        self.scratch.start..self.scratch.end.min(self.scratch.start + scratch_len(step))
     }
 }
 
+/// Samples of a group that are computed one after the other.
+fn samples_of_group(steps: &[Step], widest: usize, batch: usize) -> usize {
+    // Without activations, so that groups are the same fused and not.
+    let computed = steps.iter().filter(|step| !matches!(step.op, Op::Activation));
+    let lens = computed.map(|step| step.y_len).chain([steps[0].x_len, widest, widest]);
+    let values = lens.fold(0, usize::saturating_add);
+    (GROUP_LEN / values).min(batch.div_ceil(MIN_GROUPS)).clamp(1, MAX_GROUP)
+}
+
 /// Floats of scratch that a step's kernels need.
-pub(super) fn scratch_len(step: &Step) -> usize {
+fn scratch_len(step: &Step) -> usize {
     match step.op {
         Op::Conv2d(shape) => conv2d::scratch_len(&shape),
         _ => 0,

@@ -32,6 +32,8 @@ pub(super) struct Step {
     /// Places in the flat parameter vector.
     pub kernel: Range<usize>,
     pub bias: Option<Range<usize>>,
+    /// Of a pooling after a convolution: whether its backward pass goes on through that one's activation and bias.
+    pub through: bool,
 }
 
 impl Step {
@@ -69,10 +71,11 @@ pub(super) fn lower(input: Shape, layers: &[Layer], fused: bool) -> Result<(Vec<
     Ok((if fused { fuse(&steps) } else { steps }, output))
 }
 
-/// THE fusion table: an element-wise activation becomes part of the convolution or dense layer before it. A softmax
-/// never does, since a loss may want its input.
+/// THE fusion table. An element-wise activation becomes part of the convolution or dense layer before it. A softmax
+/// never does, since a loss may want its input. A pooling after a convolution takes the gradient on through the
+/// activation and the bias, where the engine can.
 fn fuse(mut steps: &[Step]) -> Vec<Step> {
-    let mut fused = Vec::new();
+    let mut fused: Vec<Step> = Vec::new();
     while let [head, tail @ ..] = steps {
         let mut head = head.clone();
         steps = tail;
@@ -84,6 +87,8 @@ fn fuse(mut steps: &[Step]) -> Vec<Step> {
             head.layers.end = layers.end;
             steps = tail;
         }
+        let after_convolution = fused.last().is_some_and(|before| matches!(before.op, Op::Conv2d(_)));
+        head.through = after_convolution && matches!(head.op, Op::AvgPool2d(_) | Op::MaxPool2d(_));
         fused.push(head);
     }
     fused
@@ -114,6 +119,7 @@ fn operation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
         y_len: layer.output.elements()?,
         kernel: span(ParamKind::Kernel).unwrap_or_default(),
         bias: span(ParamKind::Bias),
+        through: false,
     }))
 }
 
@@ -136,5 +142,6 @@ fn activation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
         y_len: len,
         kernel: 0..0,
         bias: None,
+        through: false,
     }))
 }

@@ -55,13 +55,16 @@ pub enum Engine {
     Auto,
     /// Images as they come, convolutions as im2col and matrix products.
     Nhwc,
+    /// An image in each SIMD lane, in blocks that run through the whole network.
+    Lanes,
 }
 
 impl Engine {
     /// What [`Engine::Auto`] stands for.
     fn choose(self) -> Self {
         match self {
-            Engine::Auto | Engine::Nhwc => Engine::Nhwc,
+            Engine::Auto => Engine::Lanes,
+            engine => engine,
         }
     }
 }
@@ -71,6 +74,7 @@ impl fmt::Display for Engine {
         f.pad(match self {
             Engine::Auto => "auto",
             Engine::Nhwc => "nhwc",
+            Engine::Lanes => "lanes",
         })
     }
 }
@@ -114,11 +118,12 @@ impl Plan {
         if steps.is_empty() {
             return Err(Error::Zero { what: "number of layers that compute" });
         }
-        let arena = Arena::new(&steps, batch)?;
-        let record = Layout::new(&steps);
+        let engine = options.engine.choose();
+        let arena = Arena::new(engine, options.level, &steps, batch)?;
+        let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));
         product("batch", &[batch])?;
-        product("records of the batch", &[batch, record.sample_len.max(record.group_len)])?;
-        Ok(Plan { engine: options.engine.choose(), level: options.level, batch, output, steps, arena, record })
+        product("records of the batch", &[batch.saturating_add(arena.group), record.sample_len.max(record.group_len)])?;
+        Ok(Plan { engine, level: options.level, batch, output, steps, arena, record })
     }
 
     /// The memory for runs of this plan on the current rayon pool: [`Plan::working_set`] a thread, and what a batch leaves.
@@ -274,6 +279,16 @@ impl Plan {
     /// Groups of a batch of `n`.
     fn groups(&self, n: usize) -> usize {
         n.div_ceil(self.arena.group)
+    }
+
+    /// Samples of which a batch of `n` leaves something: on the lanes engine, whole blocks.
+    fn filled(&self, n: usize) -> usize {
+        if self.engine == Engine::Lanes { self.padded(n) } else { n }
+    }
+
+    /// Samples that the groups of a batch of `n` have room for.
+    fn padded(&self, n: usize) -> usize {
+        self.groups(n) * self.arena.group
     }
 
     fn check<'a>(&self, params: &[f32], x: Samples<'a>, worker: &Worker) -> Result<Batch<'a>> {

@@ -6,12 +6,16 @@
 use std::ops::Range;
 
 use super::lower::{Op, Step};
+use crate::kernels::lanes::{self, dense::Vectors};
 use crate::kernels::nhwc::{Matrix, gemm};
 use crate::shape::DenseShape;
+use crate::simd::Level;
 
 /// Where every step's leavings lie.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Layout {
+    /// The level whose lanes hold the samples, if they are not one after the other.
+    lanes: Option<Level>,
     /// By step: where its partial gradients start in a group's part, or its input and output gradient in a sample's.
     places: Vec<(usize, usize)>,
     /// Floats a group leaves.
@@ -42,12 +46,15 @@ enum Terms {
 /// Parameters that one sum should cover at most: a task of some microseconds.
 const SUM_LEN: usize = 8192;
 
+/// The same for sums over blocks of lanes, which need no wide matrices to be fast.
+const SUM_LEN_OF_LANES: usize = 2048;
+
 /// The most sums of one tensor; those of a huge one cover more.
 const MAX_SUMS: usize = 1024;
 
 impl Layout {
-    pub fn new(steps: &[Step]) -> Self {
-        let mut layout = Layout::default();
+    pub fn new(steps: &[Step], lanes: Option<Level>) -> Self {
+        let mut layout = Layout { lanes, ..Layout::default() };
         for step in steps {
             layout.add(step);
         }
@@ -65,7 +72,7 @@ impl Layout {
                 self.group_len += step.kernel.len() + step.bias.as_ref().map_or(0, Range::len);
                 for span in [&step.kernel].into_iter().chain(&step.bias) {
                     let at = at + span.start - step.kernel.start;
-                    self.cut(span, sum_len(span), |offset| Terms::Groups { at: at + offset });
+                    self.cut(span, self.span_len(span), |offset| Terms::Groups { at: at + offset });
                 }
             }
             Op::Dense(DenseShape { inputs, outputs }) => {
@@ -73,14 +80,14 @@ impl Layout {
                 let dy = x + inputs;
                 self.places.push((x, dy));
                 self.sample_len = dy + outputs;
-                let rows = (SUM_LEN / outputs).max(inputs.div_ceil(MAX_SUMS));
+                let rows = (self.sum_len() / outputs).max(inputs.div_ceil(MAX_SUMS));
                 self.cut(&step.kernel, rows * outputs, |offset| Terms::Products {
                     x: x + offset / outputs,
                     dy,
                     outputs,
                 });
                 if let Some(bias) = &step.bias {
-                    self.cut(bias, sum_len(bias), |offset| Terms::Samples { dy: dy + offset });
+                    self.cut(bias, self.span_len(bias), |offset| Terms::Samples { dy: dy + offset });
                 }
             }
             _ => self.places.push((0, 0)),
@@ -94,10 +101,25 @@ impl Layout {
             self.sums.push(Sum { params, terms: terms(start - span.start) });
         }
     }
-}
 
-fn sum_len(span: &Range<usize>) -> usize {
-    span.len().div_ceil(MAX_SUMS).max(SUM_LEN)
+    fn sum_len(&self) -> usize {
+        if self.lanes.is_some() { SUM_LEN_OF_LANES } else { SUM_LEN }
+    }
+
+    fn span_len(&self, span: &Range<usize>) -> usize {
+        span.len().div_ceil(MAX_SUMS).max(self.sum_len())
+    }
+
+    /// Some vectors of every block's part of the samples, from place `at` on.
+    fn vectors<'a>(&self, samples: &'a [f32], at: usize, count: usize) -> Vectors<'a> {
+        let lanes = self.block();
+        Vectors { values: &samples[at * lanes..], count, stride: self.sample_len * lanes }
+    }
+
+    /// Samples that lie in each other: those of a block of lanes, or one.
+    fn block(&self) -> usize {
+        self.lanes.map_or(1, Level::lanes)
+    }
 }
 
 impl Sum {
@@ -112,13 +134,25 @@ impl Sum {
             }
             Terms::Samples { dy } => {
                 dw.fill(0.0);
-                samples.chunks_exact(layout.sample_len).for_each(|part| add(&part[dy..][..len], dw));
+                match layout.lanes {
+                    Some(level) => lanes::dense::add_bias(level, &layout.vectors(samples, dy, len), dw),
+                    None => samples.chunks_exact(layout.sample_len).for_each(|part| add(&part[dy..][..len], dw)),
+                }
             }
             Terms::Products { x, dy, outputs } => {
                 let inputs = len / outputs;
-                let x = Matrix::new(samples, n, inputs, layout.sample_len).starting_at(x);
-                let dy = Matrix::new(samples, n, outputs, layout.sample_len).starting_at(dy);
-                gemm(x.t(), dy, 0.0, Matrix::new(dw, inputs, outputs, outputs));
+                match layout.lanes {
+                    Some(level) => {
+                        dw.fill(0.0);
+                        let (x, dy) = (layout.vectors(samples, x, inputs), layout.vectors(samples, dy, outputs));
+                        lanes::dense::add_products(level, &x, &dy, dw);
+                    }
+                    None => {
+                        let x = Matrix::new(samples, n, inputs, layout.sample_len).starting_at(x);
+                        let dy = Matrix::new(samples, n, outputs, layout.sample_len).starting_at(dy);
+                        gemm(x.t(), dy, 0.0, Matrix::new(dw, inputs, outputs, outputs));
+                    }
+                }
             }
         }
     }
@@ -147,11 +181,11 @@ impl Record<'_> {
 
     /// Keeps the input and the output gradient of a dense layer.
     pub fn save(&mut self, index: usize, shape: &DenseShape, x: &[f32], dy: &[f32]) {
-        let (x_at, dy_at) = self.layout.places[index];
-        let rows = x.chunks_exact(shape.inputs).zip(dy.chunks_exact(shape.outputs));
-        for (part, (x, dy)) in self.samples.chunks_exact_mut(self.layout.sample_len).zip(rows) {
-            part[x_at..][..x.len()].copy_from_slice(x);
-            part[dy_at..][..dy.len()].copy_from_slice(dy);
+        let ((x_at, dy_at), block) = (self.layout.places[index], self.layout.block());
+        let rows = x.chunks_exact(shape.inputs * block).zip(dy.chunks_exact(shape.outputs * block));
+        for (part, (x, dy)) in self.samples.chunks_exact_mut(self.layout.sample_len * block).zip(rows) {
+            part[x_at * block..][..x.len()].copy_from_slice(x);
+            part[dy_at * block..][..dy.len()].copy_from_slice(dy);
         }
     }
 }

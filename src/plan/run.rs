@@ -39,7 +39,7 @@ impl Worker {
         Worker {
             arenas: (0..rayon::current_num_threads()).map(|_| arena()).collect(),
             groups: vec![0.0; groups * plan.record.group_len],
-            samples: vec![0.0; plan.batch * plan.record.sample_len],
+            samples: vec![0.0; plan.padded(plan.batch) * plan.record.sample_len],
             scores: vec![Score::default(); groups],
             grads: vec![0.0; plan.params_len()],
         }
@@ -49,7 +49,7 @@ impl Worker {
     pub(super) fn check(&self, plan: &Plan) -> Result<()> {
         let arena = self.arenas[0].lock().unwrap_or_else(PoisonError::into_inner).len();
         let parts = [arena, self.groups.len(), self.samples.len(), self.scores.len(), self.grads.len()];
-        let [groups, record] = [plan.groups(plan.batch), plan.batch * plan.record.sample_len];
+        let [groups, record] = [plan.groups(plan.batch), plan.padded(plan.batch) * plan.record.sample_len];
         let own = [plan.arena.len, groups * plan.record.group_len, record, groups, plan.params_len()];
         match parts.into_iter().zip(own).find(|(part, own)| part != own) {
             None => Ok(()),
@@ -109,10 +109,14 @@ pub(super) struct Batch<'a> {
     pub n: usize,
 }
 
-impl Batch<'_> {
-    fn load(&self, level: Level, sample: usize, x: &mut [f32]) {
-        let index = self.samples.indices.map_or(sample, |indices| indices[sample] as usize);
-        self.samples.pixels.load(level, index, x);
+impl<'a> Batch<'a> {
+    pub fn pixels(&self) -> Pixels<'a> {
+        self.samples.pixels
+    }
+
+    /// Where in the pixels a sample of the batch is.
+    pub fn index(&self, sample: usize) -> usize {
+        self.samples.indices.map_or(sample, |indices| indices[sample] as usize)
     }
 }
 
@@ -156,11 +160,9 @@ impl Plan {
         samples: &Range<usize>,
         memory: &'a mut [f32],
     ) -> Group<'a> {
-        let n = samples.len();
-        let mut group = Group { level: self.level, arena: &self.arena, steps: &self.steps, params, n, memory };
-        for (place, sample) in samples.clone().enumerate() {
-            x.load(self.level, sample, group.input(place));
-        }
+        let Plan { engine, level, ref arena, ref steps, .. } = *self;
+        let mut group = Group { engine, level, arena, steps, params, n: samples.len(), memory };
+        group.load(x, samples.clone());
         group
     }
 
@@ -177,7 +179,7 @@ impl Plan {
         self.for_each_group(x.n, arenas, items, |samples, item, memory| {
             let mut group = self.group(params, x, &samples, memory);
             group.forward(steps);
-            head(samples, group.output(steps).0, item);
+            head(samples, group.output(steps), item);
         });
     }
 
@@ -199,8 +201,7 @@ impl Plan {
         self.for_each_group(x.n, arenas, parts, |samples, ((group_part, sample_parts), score), memory| {
             let mut group = self.group(params, x, &samples, memory);
             group.forward(steps);
-            let (y, dy) = group.output(steps);
-            *score = head(samples, y, dy);
+            *score = group.head(steps, |y, dy| head(samples, y, dy));
             group_part.fill(0.0);
             group.backward(steps, &mut Record { layout, group: group_part, samples: sample_parts });
         });
@@ -215,7 +216,7 @@ impl Plan {
             layout: &self.record,
             n,
             groups: &groups[..self.groups(n) * self.record.group_len],
-            samples: &samples[..n * self.record.sample_len],
+            samples: &samples[..self.filled(n) * self.record.sample_len],
         };
         sums.run(&self.record.sums, grads, update);
     }

@@ -8,7 +8,7 @@ use convlane::prelude::*;
 use convlane::rng::Rng;
 
 /// Every way to compute a network. An engine to be tested is added here.
-pub const ENGINES: [Engine; 1] = [Engine::Nhwc];
+pub const ENGINES: [Engine; 2] = [Engine::Nhwc, Engine::Lanes];
 
 /// Every engine at every level.
 pub fn options() -> impl Iterator<Item = PlanOptions> {

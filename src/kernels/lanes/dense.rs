@@ -13,7 +13,7 @@ use super::tile::Walk;
 use super::weights::{self, Products};
 use crate::kernels::check_len;
 use crate::shape::{DenseShape, batch_len};
-use crate::simd::{Level, Simd, dispatch};
+use crate::simd::{Level, dispatch};
 
 /// The output, with bias `b` if there is one, and nothing below `floor`: 0 for ReLU, negative infinity for no activation.
 ///
@@ -57,23 +57,37 @@ pub fn backward_params(
     check_len!(x, batch_len(batch_len(n, level.lanes()), shape.inputs));
     check_len!(dw, shape.w_len());
     check_len!(dy, batch_len(batch_len(n, level.lanes()), shape.outputs));
+    let vectors = |values, count| Vectors { values, count, stride: count * level.lanes() };
     if let Some(db) = db {
-        weights::bias(level, shape.outputs, dy, db);
+        check_len!(db, shape.outputs);
+        add_bias(level, &vectors(dy, shape.outputs), db);
     }
-    if n > 0 {
-        dispatch!(level, s => products(s, shape, n, x, dy).add_to(s, dw))
+    add_products(level, &vectors(x, shape.inputs), &vectors(dy, shape.outputs), dw);
+}
+
+/// Neighbouring vectors in each of some blocks.
+#[derive(Clone, Copy)]
+pub(crate) struct Vectors<'a> {
+    /// From the first vector of the first block on.
+    pub values: &'a [f32],
+    /// Vectors in a block.
+    pub count: usize,
+    /// Floats between blocks.
+    pub stride: usize,
+}
+
+/// Adds the products of all vectors of `x` and `dy`, summed over blocks and lanes, to `dw[x][dy]`.
+pub(crate) fn add_products(level: Level, x: &Vectors<'_>, dy: &Vectors<'_>, dw: &mut [f32]) {
+    let rows = x.values.len().div_ceil(x.stride);
+    if rows > 0 {
+        let walk = Walk { rows, cols: 1, x_row: x.stride, x_col: 0, dy_row: dy.stride, dy_col: 0 };
+        let (terms, channels) = (x.count, dy.count);
+        let products = Products { x: x.values, dy: dy.values, walk, terms, channels, row: channels };
+        dispatch!(level, s => products.add_to(s, dw))
     }
 }
 
-#[inline(always)]
-fn products<'a, S: Simd>(_: S, shape: &DenseShape, n: usize, x: &'a [f32], dy: &'a [f32]) -> Products<'a> {
-    let walk = Walk {
-        rows: n,
-        cols: 1,
-        x_row: shape.inputs * S::LANES,
-        x_col: 0,
-        dy_row: shape.outputs * S::LANES,
-        dy_col: 0,
-    };
-    Products { x, dy, walk, terms: shape.inputs, channels: shape.outputs, row: shape.outputs }
+/// Adds the vectors of `dy`, summed over blocks and lanes, to `db`.
+pub(crate) fn add_bias(level: Level, dy: &Vectors<'_>, db: &mut [f32]) {
+    weights::bias(level, dy.count, dy.values, dy.stride, db);
 }

@@ -9,8 +9,8 @@
 //! | `x`, `dx` | `[n][h][w][c][lane]` |
 //! | `y`, `dy` | `[n][oh][ow][c][lane]` |
 
-use super::activation;
 use super::pool2d::{self, Window};
+use super::{activation, weights};
 use crate::kernels::activation::gradient;
 use crate::kernels::check_len;
 use crate::layer::Activation;
@@ -54,10 +54,11 @@ fn largest<S: Simd>(s: S, window: Window, x: &[f32], y: &mut [f32]) {
 /// # Panics
 /// If a slice has not the length of its shape.
 pub fn backward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    backward_activated(level, shape, n, Activation::Linear, x, y, dy, dx);
+    backward_activated(level, shape, n, Activation::Linear, x, y, dy, dx, None);
 }
 
-/// [`backward`], on through the activation whose output `x` the pooling took, in one pass.
+/// [`backward`], on through the activation whose output `x` the pooling took, in one pass, and into the gradient `db` of
+/// the bias before it: `dx` overwritten, `db` added to.
 ///
 /// # Panics
 /// If a slice has not the length of its shape.
@@ -71,6 +72,7 @@ pub fn backward_activated(
     y: &[f32],
     dy: &[f32],
     dx: &mut [f32],
+    db: Option<&mut [f32]>,
 ) {
     pool2d::check(level, shape, n, x, y);
     check_len!(dy, y.len());
@@ -92,6 +94,9 @@ pub fn backward_activated(
     });
     if inside != activation {
         activation::backward(level, activation, shape.c, x, dx);
+    }
+    if let Some(db) = db {
+        weights::bias(level, shape.c, dx, shape.c * level.lanes(), db);
     }
 }
 

@@ -1,0 +1,61 @@
+//! Steps on a block of samples, one a lane.
+
+use super::{Backward, Forward};
+use crate::kernels::lanes::{activation, avg_pool2d, conv2d, dense, max_pool2d};
+use crate::layer::Activation;
+use crate::plan::lower::Op;
+use crate::plan::record::Record;
+
+pub(super) fn forward(pass: Forward<'_>) {
+    let Forward { level, n, step, x, w, b, y, .. } = pass;
+    let relu = matches!((step.op, step.activation), (Op::Conv2d(_) | Op::Dense(_), Activation::Relu));
+    let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+    match &step.op {
+        Op::Conv2d(shape) => conv2d::forward(level, shape, n, x, w, b, floor, y),
+        Op::Dense(shape) => dense::forward(level, shape, n, x, w, b, floor, y),
+        Op::AvgPool2d(shape) => avg_pool2d::forward(level, shape, n, x, y),
+        Op::MaxPool2d(shape) => max_pool2d::forward(level, shape, n, x, y),
+        Op::Activation => y.copy_from_slice(x),
+    }
+    if !relu {
+        activation::forward(level, step.activation, step.channels(), y);
+    }
+}
+
+pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>) {
+    let Backward { level, n, index, steps, x, w, y, dy, dx, .. } = pass;
+    let step = &steps[index];
+    // The pooling above has taken the gradient through this step's activation already, and the bias's with it.
+    let done = steps.get(index + 1).is_some_and(|next| next.through);
+    if !done {
+        activation::backward(level, step.activation, step.channels(), y, dy);
+    }
+    match &step.op {
+        Op::Conv2d(shape) => {
+            let (dw, db) = record.partials(index, step);
+            conv2d::backward_params(level, shape, n, x, dy, dw, if done { None } else { db });
+            if index > 0 {
+                conv2d::backward_input(level, shape, n, dy, w, dx);
+            }
+        }
+        Op::Dense(shape) => {
+            record.save(index, shape, x, dy);
+            if index > 0 {
+                dense::backward_input(level, shape, n, dy, w, dx);
+            }
+        }
+        Op::AvgPool2d(shape) if step.through => {
+            let before = &steps[index - 1];
+            let (_, db) = record.partials(index - 1, before);
+            avg_pool2d::backward_activated(level, shape, n, before.activation, x, dy, dx, db);
+        }
+        Op::MaxPool2d(shape) if step.through => {
+            let before = &steps[index - 1];
+            let (_, db) = record.partials(index - 1, before);
+            max_pool2d::backward_activated(level, shape, n, before.activation, x, y, dy, dx, db);
+        }
+        Op::AvgPool2d(shape) => avg_pool2d::backward(level, shape, n, dy, dx),
+        Op::MaxPool2d(shape) => max_pool2d::backward(level, shape, n, x, y, dy, dx),
+        Op::Activation => dx.copy_from_slice(dy),
+    }
+}
