@@ -25,11 +25,14 @@
 mod arena;
 mod exec;
 mod lower;
+mod memory;
+mod profile;
 mod record;
 mod run;
 mod score;
 
 use std::fmt;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
@@ -41,6 +44,8 @@ use crate::shape::{Shape, product};
 use crate::simd::Level;
 use arena::Arena;
 use lower::{Op, Step, lower};
+use profile::Clock;
+pub use profile::{Part, Profile};
 use record::Layout;
 use run::{Batch, Update};
 pub use run::{Samples, Worker};
@@ -153,6 +158,11 @@ impl Plan {
         self.record.sums.last().map_or(0, |sum| sum.params.end)
     }
 
+    /// Number of steps.
+    pub fn steps(&self) -> usize {
+        self.steps.len()
+    }
+
     /// Elements of one input sample.
     pub fn x_len(&self) -> usize {
         self.steps[0].x_len
@@ -256,15 +266,49 @@ impl Plan {
         Ok(worker.scores[..self.groups(x.n)].iter().copied().sum())
     }
 
+    /// [`Plan::train_step`] on the calling thread alone, with the time of each part added to `profile`.
+    ///
+    /// # Errors
+    /// See [`Plan::train_step`].
+    #[allow(clippy::too_many_arguments)]
+    pub fn profile(
+        &self,
+        params: &mut [f32],
+        velocity: &mut [f32],
+        sgd: &Sgd,
+        x: Samples<'_>,
+        targets: Targets<'_>,
+        worker: &mut Worker,
+        profile: &mut Profile,
+    ) -> Result<Score> {
+        let x = self.check_with_targets(params, x, targets, worker)?;
+        check_len("velocity", sgd.velocity_len(params.len()), velocity.len())?;
+        let mut clock = Clock::start(profile);
+        let score = self.run_backward_here(params, x, self.trunk(), worker, self.loss(x.n, targets), &mut clock);
+        if score.loss_sum.is_finite() {
+            self.sum_gradients_here(x.n, worker, Update { sgd, params, velocity });
+            clock.lap(Part::Sum);
+        }
+        Ok(score)
+    }
+
     /// Phase A under softmax cross-entropy.
     fn losses(&self, params: &[f32], x: Batch<'_>, targets: Targets<'_>, worker: &mut Worker) -> Score {
-        let (level, classes) = (self.level, self.y_len());
-        let scale = 1.0 / x.n as f32;
-        self.run_backward(params, x, self.trunk(), worker, |samples, logits, dlogits| {
+        self.run_backward(params, x, self.trunk(), worker, self.loss(x.n, targets))
+    }
+
+    /// What gives the score and the output gradient of some samples of a batch of `n`.
+    fn loss<'a>(
+        &'a self,
+        n: usize,
+        targets: Targets<'a>,
+    ) -> impl Fn(Range<usize>, &[f32], &mut [f32]) -> Score + Sync + 'a {
+        let (level, classes, scale) = (self.level, self.y_len(), 1.0 / n as f32);
+        move |samples, logits, dlogits| {
             let targets = targets.slice(samples, classes);
             cross_entropy::backward(level, classes, logits, targets, scale, dlogits);
             Score::of_group(level, classes, logits, targets)
-        })
+        }
     }
 
     fn last(&self) -> &Step {
@@ -325,7 +369,7 @@ fn check_len(what: &'static str, expected: usize, got: usize) -> Result<()> {
 
 impl Step {
     /// Operation, activation and the way it is computed.
-    fn kernel_name(&self) -> String {
+    fn kernel_name(&self, engine: Engine) -> String {
         let (op, how) = match self.op {
             Op::Conv2d(_) => ("conv2d", "im2col+gemm"),
             Op::AvgPool2d(_) => ("avg_pool2d", "nhwc"),
@@ -333,6 +377,7 @@ impl Step {
             Op::Dense(_) => ("dense", "gemm"),
             Op::Activation => return format!("{:?}", self.activation).to_lowercase(),
         };
+        let how = if engine == Engine::Lanes { "lanes" } else { how };
         match self.activation {
             Activation::Linear => format!("{op}/{how}"),
             activation => format!("{op}+{}/{how}", format!("{activation:?}").to_lowercase()),
@@ -368,7 +413,7 @@ impl fmt::Display for Plan {
             writeln!(
                 f,
                 "{layers:7} {:26} {:>12} {:>12} {params:>10} {:>14}",
-                step.kernel_name(),
+                step.kernel_name(self.engine),
                 step.input.to_string(),
                 step.output.to_string(),
                 step.multiply_adds(),

@@ -11,6 +11,8 @@ use rayon::prelude::*;
 
 use super::Plan;
 use super::exec::Group;
+use super::memory::Memory;
+use super::profile::{Clock, Part};
 use super::record::{Layout, Record, Sum};
 use super::score::Score;
 use crate::error::{Error, Result};
@@ -24,10 +26,10 @@ use crate::simd::Level;
 pub struct Worker {
     /// An arena for each thread of the pool it was made in. Groups lock the one of their thread; should the pool have
     /// grown since, threads share.
-    pub(super) arenas: Vec<Mutex<Vec<f32>>>,
+    pub(super) arenas: Vec<Mutex<Memory>>,
     /// What the groups and the samples of a batch leave.
-    groups: Vec<f32>,
-    samples: Vec<f32>,
+    groups: Memory,
+    samples: Memory,
     pub(super) scores: Vec<Score>,
     grads: Vec<f32>,
 }
@@ -35,11 +37,11 @@ pub struct Worker {
 impl Worker {
     pub(super) fn new(plan: &Plan) -> Self {
         let groups = plan.groups(plan.batch);
-        let arena = || Mutex::new(vec![0.0; plan.arena.len]);
+        let arena = || Mutex::new(Memory::new(plan.arena.len));
         Worker {
             arenas: (0..rayon::current_num_threads()).map(|_| arena()).collect(),
-            groups: vec![0.0; groups * plan.record.group_len],
-            samples: vec![0.0; plan.padded(plan.batch) * plan.record.sample_len],
+            groups: Memory::new(groups * plan.record.group_len),
+            samples: Memory::new(plan.padded(plan.batch) * plan.record.sample_len),
             scores: vec![Score::default(); groups],
             grads: vec![0.0; plan.params_len()],
         }
@@ -128,6 +130,11 @@ pub(super) struct Update<'a> {
 }
 
 impl Update<'_> {
+    fn slice(&mut self, params: &Range<usize>) -> Update<'_> {
+        let velocity = if self.velocity.is_empty() { 0..0 } else { params.clone() };
+        Update { sgd: self.sgd, params: &mut self.params[params.clone()], velocity: &mut self.velocity[velocity] }
+    }
+
     fn split_at(&mut self, mid: usize) -> (Update<'_>, Update<'_>) {
         let (left, right) = self.params.split_at_mut(mid);
         let (left_v, right_v) = self.velocity.split_at_mut(mid.min(self.velocity.len()));
@@ -141,7 +148,7 @@ impl Plan {
     fn for_each_group<T: Send>(
         &self,
         n: usize,
-        arenas: &[Mutex<Vec<f32>>],
+        arenas: &[Mutex<Memory>],
         items: impl IndexedParallelIterator<Item = T>,
         task: impl Fn(Range<usize>, T, &mut [f32]) + Sync,
     ) {
@@ -172,13 +179,13 @@ impl Plan {
         params: &[f32],
         x: Batch<'_>,
         steps: usize,
-        arenas: &[Mutex<Vec<f32>>],
+        arenas: &[Mutex<Memory>],
         items: impl IndexedParallelIterator<Item = T>,
         head: impl Fn(Range<usize>, &[f32], T) + Sync,
     ) {
         self.for_each_group(x.n, arenas, items, |samples, item, memory| {
             let mut group = self.group(params, x, &samples, memory);
-            group.forward(steps);
+            group.forward(steps, &mut Clock::none());
             head(samples, group.output(steps), item);
         });
     }
@@ -198,18 +205,73 @@ impl Plan {
             .par_chunks_mut(layout.group_len)
             .zip(samples.par_chunks_mut(layout.sample_len * self.arena.group))
             .zip(scores.par_iter_mut());
-        self.for_each_group(x.n, arenas, parts, |samples, ((group_part, sample_parts), score), memory| {
-            let mut group = self.group(params, x, &samples, memory);
-            group.forward(steps);
-            *score = group.head(steps, |y, dy| head(samples, y, dy));
-            group_part.fill(0.0);
-            group.backward(steps, &mut Record { layout, group: group_part, samples: sample_parts });
+        self.for_each_group(x.n, arenas, parts, |samples, ((group, part), score), memory| {
+            let record = Record { layout, group, samples: part };
+            *score = self.backward_group(params, x, steps, samples, memory, record, &head, &mut Clock::none());
         });
         scores[..self.groups(x.n)].iter().copied().sum()
     }
 
+    /// The same on the calling thread alone.
+    pub(super) fn run_backward_here(
+        &self,
+        params: &[f32],
+        x: Batch<'_>,
+        steps: usize,
+        worker: &mut Worker,
+        head: impl Fn(Range<usize>, &[f32], &mut [f32]) -> Score,
+        clock: &mut Clock<'_>,
+    ) -> Score {
+        let (layout, size) = (&self.record, self.arena.group);
+        let mut memory = worker.arenas[0].lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = worker.groups.chunks_mut(layout.group_len);
+        let parts = groups.zip(worker.samples.chunks_mut(layout.sample_len * size)).take(self.groups(x.n));
+        parts
+            .zip((0..).step_by(size))
+            .map(|((group, part), start)| {
+                let (samples, record) = (start..x.n.min(start + size), Record { layout, group, samples: part });
+                self.backward_group(params, x, steps, samples, &mut memory, record, &head, clock)
+            })
+            .sum()
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn backward_group(
+        &self,
+        params: &[f32],
+        x: Batch<'_>,
+        steps: usize,
+        samples: Range<usize>,
+        memory: &mut [f32],
+        mut record: Record<'_>,
+        head: &impl Fn(Range<usize>, &[f32], &mut [f32]) -> Score,
+        clock: &mut Clock<'_>,
+    ) -> Score {
+        let mut group = self.group(params, x, &samples, memory);
+        record.group.fill(0.0);
+        clock.lap(Part::Load);
+        group.forward(steps, clock);
+        let score = group.head(steps, |y, dy| head(samples, y, dy));
+        clock.lap(Part::Loss);
+        group.backward(steps, &mut record, clock);
+        score
+    }
+
     /// Phase B: sums the gradients of a batch of `n` and, with an update, applies them.
     pub(super) fn sum_gradients(&self, n: usize, worker: &mut Worker, update: Option<Update<'_>>) {
+        let (sums, grads) = self.sums(n, worker);
+        sums.run(&self.record.sums, grads, update);
+    }
+
+    /// The same on the calling thread alone.
+    pub(super) fn sum_gradients_here(&self, n: usize, worker: &mut Worker, mut update: Update<'_>) {
+        let (sums, grads) = self.sums(n, worker);
+        for sum in &self.record.sums {
+            sums.run_one(sum, &mut grads[sum.params.clone()], Some(update.slice(&sum.params)));
+        }
+    }
+
+    fn sums<'a>(&'a self, n: usize, worker: &'a mut Worker) -> (Sums<'a>, &'a mut [f32]) {
         let Worker { groups, samples, grads, .. } = worker;
         let sums = Sums {
             level: self.level,
@@ -218,7 +280,7 @@ impl Plan {
             groups: &groups[..self.groups(n) * self.record.group_len],
             samples: &samples[..self.filled(n) * self.record.sample_len],
         };
-        sums.run(&self.record.sums, grads, update);
+        (sums, grads)
     }
 }
 
@@ -232,16 +294,18 @@ struct Sums<'a> {
 }
 
 impl Sums<'_> {
+    fn run_one(&self, sum: &Sum, grads: &mut [f32], update: Option<Update<'_>>) {
+        sum.run(self.layout, self.n, self.groups, self.samples, grads);
+        if let Some(Update { sgd, params, velocity }) = update {
+            update::sgd(self.level, sgd, grads, params, velocity);
+        }
+    }
+
     /// Runs `sums`, which cover `grads` in order, on both sides of a join until one is left.
     fn run(&self, sums: &[Sum], grads: &mut [f32], mut update: Option<Update<'_>>) {
         match sums {
             [] => {}
-            [sum] => {
-                sum.run(self.layout, self.n, self.groups, self.samples, grads);
-                if let Some(Update { sgd, params, velocity }) = update {
-                    update::sgd(self.level, sgd, grads, params, velocity);
-                }
-            }
+            [sum] => self.run_one(sum, grads, update),
             _ => {
                 let (left, right) = sums.split_at(sums.len() / 2);
                 let mid = right[0].params.start - left[0].params.start;

@@ -4,6 +4,7 @@ use super::{Backward, Forward};
 use crate::kernels::lanes::{activation, avg_pool2d, conv2d, dense, max_pool2d};
 use crate::layer::Activation;
 use crate::plan::lower::Op;
+use crate::plan::profile::{Clock, Part};
 use crate::plan::record::Record;
 
 pub(super) fn forward(pass: Forward<'_>) {
@@ -22,7 +23,7 @@ pub(super) fn forward(pass: Forward<'_>) {
     }
 }
 
-pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>) {
+pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut Clock<'_>) {
     let Backward { level, n, index, steps, x, w, y, dy, dx, .. } = pass;
     let step = &steps[index];
     // The pooling above has taken the gradient through this step's activation already, and the bias's with it.
@@ -30,18 +31,23 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>) {
     if !done {
         activation::backward(level, step.activation, step.channels(), y, dy);
     }
+    clock.lap(Part::Backward(index));
     match &step.op {
         Op::Conv2d(shape) => {
             let (dw, db) = record.partials(index, step);
             conv2d::backward_params(level, shape, n, x, dy, dw, if done { None } else { db });
+            clock.lap(Part::BackwardParams(index));
             if index > 0 {
                 conv2d::backward_input(level, shape, n, dy, w, dx);
+                clock.lap(Part::BackwardInput(index));
             }
         }
         Op::Dense(shape) => {
             record.save(index, shape, x, dy);
+            clock.lap(Part::BackwardParams(index));
             if index > 0 {
                 dense::backward_input(level, shape, n, dy, w, dx);
+                clock.lap(Part::BackwardInput(index));
             }
         }
         Op::AvgPool2d(shape) if step.through => {
@@ -58,4 +64,5 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>) {
         Op::MaxPool2d(shape) => max_pool2d::backward(level, shape, n, x, y, dy, dx),
         Op::Activation => dx.copy_from_slice(dy),
     }
+    clock.lap(Part::Backward(index));
 }

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::Engine;
 use super::arena::Arena;
 use super::lower::Step;
+use super::profile::{Clock, Part};
 use super::record::Record;
 use super::run::Batch;
 use crate::kernels::lanes::pack;
@@ -109,7 +110,7 @@ impl Group<'_> {
     }
 
     /// Runs the first `steps` steps forward.
-    pub fn forward(&mut self, steps: usize) {
+    pub fn forward(&mut self, steps: usize, clock: &mut Clock<'_>) {
         let (level, engine, params, n) = (self.level, self.engine, self.params, self.units());
         for (index, step) in self.steps[..steps].iter().enumerate() {
             let [x, y] = [index, index + 1].map(|value| self.used(&self.arena.values[value]));
@@ -120,11 +121,12 @@ impl Group<'_> {
                 Engine::Lanes => lanes::forward(pass),
                 _ => nhwc::forward(pass),
             }
+            clock.lap(Part::Forward(index));
         }
     }
 
     /// Runs the first `steps` steps backward from the gradient of their output, into the group's record.
-    pub fn backward(&mut self, steps: usize, record: &mut Record<'_>) {
+    pub fn backward(&mut self, steps: usize, record: &mut Record<'_>, clock: &mut Clock<'_>) {
         let (level, engine, params, n, steps) =
             (self.level, self.engine, self.params, self.units(), &self.steps[..steps]);
         for (index, step) in steps.iter().enumerate().rev() {
@@ -135,8 +137,8 @@ impl Group<'_> {
             let w = &params[step.kernel.clone()];
             let pass = Backward { level, n, index, steps, x, w, y, dy, dx, scratch };
             match engine {
-                Engine::Lanes => lanes::backward(pass, record),
-                _ => nhwc::backward(pass, record),
+                Engine::Lanes => lanes::backward(pass, record, clock),
+                _ => nhwc::backward(pass, record, clock),
             }
         }
     }

@@ -1,0 +1,41 @@
+//! Memory in which vectors do not straddle cache lines.
+
+use std::ops::{Deref, DerefMut};
+
+/// Bytes of a cache line, and of the longest vector.
+const LINE: usize = 64;
+
+/// Floats on a line's boundary, zero at first.
+#[derive(Debug)]
+pub(super) struct Memory {
+    values: Vec<f32>,
+    start: usize,
+    len: usize,
+}
+
+impl Memory {
+    pub fn new(len: usize) -> Self {
+        let values = vec![0.0; Self::taken(len)];
+        let start = values.as_ptr().align_offset(LINE);
+        Memory { values, start, len }
+    }
+
+    /// Floats that so many take up.
+    pub fn taken(len: usize) -> usize {
+        if len == 0 { 0 } else { len + LINE / size_of::<f32>() - 1 }
+    }
+}
+
+impl Deref for Memory {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values[self.start..][..self.len]
+    }
+}
+
+impl DerefMut for Memory {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[self.start..][..self.len]
+    }
+}

@@ -1,0 +1,99 @@
+//! Where the time of a training step goes.
+
+use std::time::{Duration, Instant};
+
+use super::Plan;
+use super::lower::Op;
+
+/// A part of a training step; numbers are those of the plan's steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Part {
+    /// Samples into the input.
+    Load,
+    /// The output of a step.
+    Forward(usize),
+    /// The loss and its gradient.
+    Loss,
+    /// The gradient of a step's input, where it has no parameters, or that before its activation.
+    Backward(usize),
+    /// The gradient of a convolution's parameters, or what is kept for that of a dense layer's.
+    BackwardParams(usize),
+    /// The gradient of the input of a step with parameters.
+    BackwardInput(usize),
+    /// Gradients of all parameters summed over the batch, and the update.
+    Sum,
+}
+
+/// The time that each part of some training steps took, see [`Plan::profile`].
+#[derive(Debug, Clone, Default)]
+pub struct Profile {
+    parts: Vec<(Part, Duration)>,
+}
+
+impl Profile {
+    /// The parts in the order in which they first ran, with the time they took in all.
+    pub fn parts(&self) -> &[(Part, Duration)] {
+        &self.parts
+    }
+
+    fn add(&mut self, part: Part, time: Duration) {
+        match self.parts.iter_mut().find(|(known, _)| *known == part) {
+            Some((_, sum)) => *sum += time,
+            None => self.parts.push((part, time)),
+        }
+    }
+}
+
+/// Notes the time between laps, if somebody wants to know.
+pub(super) struct Clock<'a>(Option<(&'a mut Profile, Instant)>);
+
+impl<'a> Clock<'a> {
+    pub fn none() -> Self {
+        Clock(None)
+    }
+
+    pub fn start(profile: &'a mut Profile) -> Self {
+        Clock(Some((profile, Instant::now())))
+    }
+
+    /// A part ends and the next one begins.
+    pub fn lap(&mut self, part: Part) {
+        if let Clock(Some((profile, last))) = self {
+            let now = Instant::now();
+            profile.add(part, now - *last);
+            *last = now;
+        }
+    }
+}
+
+impl Plan {
+    /// Multiply-adds that a part needs a sample, with direct algorithms.
+    pub fn multiply_adds(&self, part: Part) -> usize {
+        let of = |step: usize| self.steps.get(step).map_or(0, |step| step.multiply_adds());
+        if part == Part::BackwardInput(0) {
+            return 0;
+        }
+        let is_dense = |step: usize| self.steps.get(step).is_some_and(|step| matches!(step.op, Op::Dense(_)));
+        match part {
+            Part::Forward(step) | Part::BackwardInput(step) => of(step),
+            Part::BackwardParams(step) if !is_dense(step) => of(step),
+            Part::Sum => (0..self.steps.len()).filter(|&step| is_dense(step)).map(of).sum(),
+            _ => 0,
+        }
+    }
+
+    /// A name such as `conv2d+relu/lanes forward` for a part.
+    pub fn part_name(&self, part: Part) -> String {
+        let name = |step: usize, pass: &str| format!("{} {} {pass}", step, self.steps[step].kernel_name(self.engine));
+        match part {
+            Part::Load => "load".into(),
+            Part::Loss => "loss".into(),
+            Part::Sum => "sum and update".into(),
+            Part::Forward(step) => name(step, "forward"),
+            Part::Backward(step) => name(step, "backward"),
+            Part::BackwardParams(step) => name(step, "backward_params"),
+            Part::BackwardInput(step) => name(step, "backward_input"),
+        }
+    }
+}
