@@ -53,7 +53,8 @@ const ROUND: usize = 4_000_000_000;
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let network = &options.network;
     let batch = options.batch_size.map_or(network.batch, usize::from);
-    let choices = PlanOptions { engine: options.engine, level: options.level.unwrap_or_default(), ..Default::default() };
+    let choices =
+        PlanOptions { engine: options.engine, level: options.level.unwrap_or_default(), ..Default::default() };
     let plan = Plan::new(network.input, &network.layers, batch, &choices)?;
     println!("{plan}");
 
@@ -89,9 +90,8 @@ struct Rounds<'a> {
 impl Rounds<'_> {
     /// Training steps of a round.
     fn steps(&self) -> usize {
-        let parts = (0..self.plan.steps()).flat_map(|step| {
-            [Part::Forward(step), Part::BackwardParams(step), Part::BackwardInput(step)]
-        });
+        let parts = (0..self.plan.steps())
+            .flat_map(|step| [Part::Forward(step), Part::BackwardParams(step), Part::BackwardInput(step)]);
         let multiply_adds: usize = parts.map(|part| self.plan.multiply_adds(part)).sum();
         (ROUND / self.batch / multiply_adds.max(1)).max(1)
     }
@@ -99,7 +99,11 @@ impl Rounds<'_> {
     /// The table: milliseconds of an epoch and the share of the peak, each the median of the rounds.
     fn print(&self) {
         let images = self.images as f64;
-        println!("{} images on one thread, peak {:.1} G multiply-adds/s", self.images, median(self.peaks.clone()) / 1e9);
+        println!(
+            "{} images on one thread, peak {:.1} G multiply-adds/s",
+            self.images,
+            median(self.peaks.clone()) / 1e9
+        );
         println!("{:44} {:>9} {:>13} {:>8}", "part", "ms/epoch", "multiply-adds", "of peak");
         let mut rows: Vec<(String, usize, Vec<f64>)> = Vec::new();
         for (index, &(part, _)) in self.profiles[0].parts().iter().enumerate() {

@@ -65,7 +65,7 @@ pub(super) fn gradient<S: Simd>(s: S, activation: Activation, y: S::V, dy: S::V)
     let (zero, one) = (s.splat(0.0), s.splat(1.0));
     match activation {
         Activation::Linear => dy,
-        Activation::Relu => s.select(s.or(s.gt(y, zero), s.is_nan(y)), dy, zero),
+        Activation::Relu => s.select(s.le(y, zero), zero, dy),
         Activation::Tanh => s.mul(dy, s.sub(one, s.mul(y, y))),
         Activation::Sigmoid => s.mul(dy, s.mul(y, s.sub(one, y))),
         Activation::Softmax => unreachable!("a softmax is not element-wise"),

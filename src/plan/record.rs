@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::lower::{Op, Step};
-use crate::kernels::lanes::{self, dense::Vectors};
+use crate::kernels::lanes::{self, dense::Blocks};
 use crate::kernels::nhwc::{Matrix, gemm};
 use crate::shape::DenseShape;
 use crate::simd::Level;
@@ -39,8 +39,8 @@ enum Terms {
     Groups { at: usize },
     /// Products of columns from `x` on with all columns of the output gradient at `dy` of each sample's part.
     Products { x: usize, dy: usize, outputs: usize },
-    /// The output gradient at `dy` of each sample's part.
-    Samples { dy: usize },
+    /// From the `first` one on, the output gradients at `dy` of each sample's part.
+    Samples { dy: usize, first: usize, outputs: usize },
 }
 
 /// Parameters that one sum should cover at most: a task of some microseconds.
@@ -48,6 +48,9 @@ const SUM_LEN: usize = 8192;
 
 /// The same for sums over blocks of lanes, which need no wide matrices to be fast.
 const SUM_LEN_OF_LANES: usize = 2048;
+
+/// Inputs of a dense layer that a sum covers a multiple of, as kernels like it.
+const ROWS: usize = 12;
 
 /// The most sums of one tensor; those of a huge one cover more.
 const MAX_SUMS: usize = 1024;
@@ -79,15 +82,15 @@ impl Layout {
                 let x = self.sample_len;
                 let dy = x + inputs;
                 self.places.push((x, dy));
-                self.sample_len = dy + outputs;
-                let rows = (self.sum_len() / outputs).max(inputs.div_ceil(MAX_SUMS));
+                self.sample_len = dy + self.lanes.map_or(outputs, |level| lanes::dense::row_len(level, outputs));
+                let rows = (self.sum_len() / outputs).max(inputs.div_ceil(MAX_SUMS)).next_multiple_of(ROWS);
                 self.cut(&step.kernel, rows * outputs, |offset| Terms::Products {
                     x: x + offset / outputs,
                     dy,
                     outputs,
                 });
                 if let Some(bias) = &step.bias {
-                    self.cut(bias, self.span_len(bias), |offset| Terms::Samples { dy: dy + offset });
+                    self.cut(bias, self.span_len(bias), |first| Terms::Samples { dy, first, outputs });
                 }
             }
             _ => self.places.push((0, 0)),
@@ -110,10 +113,9 @@ impl Layout {
         span.len().div_ceil(MAX_SUMS).max(self.sum_len())
     }
 
-    /// Some vectors of every block's part of the samples, from place `at` on.
-    fn vectors<'a>(&self, samples: &'a [f32], at: usize, count: usize) -> Vectors<'a> {
-        let lanes = self.block();
-        Vectors { values: &samples[at * lanes..], count, stride: self.sample_len * lanes }
+    /// Every block's part of the samples, from place `at` on.
+    fn blocks<'a>(&self, samples: &'a [f32], at: usize) -> Blocks<'a> {
+        Blocks { values: &samples[at * self.block()..], stride: self.sample_len * self.block() }
     }
 
     /// Samples that lie in each other: those of a block of lanes, or one.
@@ -132,11 +134,16 @@ impl Sum {
                 dw.fill(0.0);
                 groups.chunks_exact(layout.group_len).for_each(|part| add(&part[at..][..len], dw));
             }
-            Terms::Samples { dy } => {
+            Terms::Samples { dy, first, outputs } => {
                 dw.fill(0.0);
                 match layout.lanes {
-                    Some(level) => lanes::dense::add_bias(level, &layout.vectors(samples, dy, len), dw),
-                    None => samples.chunks_exact(layout.sample_len).for_each(|part| add(&part[dy..][..len], dw)),
+                    Some(level) => {
+                        let rows = layout.blocks(samples, dy);
+                        lanes::dense::add_bias(level, outputs, first, rows, dw);
+                    }
+                    None => {
+                        samples.chunks_exact(layout.sample_len).for_each(|part| add(&part[dy + first..][..len], dw))
+                    }
                 }
             }
             Terms::Products { x, dy, outputs } => {
@@ -144,8 +151,8 @@ impl Sum {
                 match layout.lanes {
                     Some(level) => {
                         dw.fill(0.0);
-                        let (x, dy) = (layout.vectors(samples, x, inputs), layout.vectors(samples, dy, outputs));
-                        lanes::dense::add_products(level, &x, &dy, dw);
+                        let (x, rows) = (layout.blocks(samples, x), layout.blocks(samples, dy));
+                        lanes::dense::add_products(level, outputs, x, rows, dw);
                     }
                     None => {
                         let x = Matrix::new(samples, n, inputs, layout.sample_len).starting_at(x);
@@ -179,13 +186,20 @@ impl Record<'_> {
         (dw, step.bias.as_ref().map(|bias| &mut rest[..bias.len()]))
     }
 
-    /// Keeps the input and the output gradient of a dense layer.
+    /// Keeps the input and the output gradient of a dense layer; in blocks of lanes, the gradient as rows.
     pub fn save(&mut self, index: usize, shape: &DenseShape, x: &[f32], dy: &[f32]) {
         let ((x_at, dy_at), block) = (self.layout.places[index], self.layout.block());
         let rows = x.chunks_exact(shape.inputs * block).zip(dy.chunks_exact(shape.outputs * block));
         for (part, (x, dy)) in self.samples.chunks_exact_mut(self.layout.sample_len * block).zip(rows) {
             part[x_at * block..][..x.len()].copy_from_slice(x);
-            part[dy_at * block..][..dy.len()].copy_from_slice(dy);
+            let part = &mut part[dy_at * block..];
+            match self.layout.lanes {
+                Some(level) => {
+                    let len = lanes::dense::row_len(level, shape.outputs) * block;
+                    lanes::dense::transpose(level, shape.outputs, dy, &mut part[..len]);
+                }
+                None => part[..dy.len()].copy_from_slice(dy),
+            }
         }
     }
 }

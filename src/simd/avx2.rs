@@ -144,6 +144,11 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn le(self, a: __m256, b: __m256) -> __m256 {
+        register!(_mm256_cmp_ps::<_CMP_LE_OQ>(a, b))
+    }
+
+    #[inline(always)]
     fn eq(self, a: __m256, b: __m256) -> __m256 {
         register!(_mm256_cmp_ps::<_CMP_EQ_OQ>(a, b))
     }

@@ -168,6 +168,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn le(self, a: __m512, b: __m512) -> __mmask16 {
+        register!(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b))
+    }
+
+    #[inline(always)]
     fn eq(self, a: __m512, b: __m512) -> __mmask16 {
         register!(_mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b))
     }

@@ -149,6 +149,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     /// `a > b`; false where either is NaN.
     fn gt(self, a: Self::V, b: Self::V) -> Self::M;
+    /// `a <= b`; false where either is NaN.
+    fn le(self, a: Self::V, b: Self::V) -> Self::M;
     /// `a == b`; false where either is NaN.
     fn eq(self, a: Self::V, b: Self::V) -> Self::M;
     fn is_nan(self, a: Self::V) -> Self::M;
@@ -396,6 +398,7 @@ mod tests {
                 let (one, zero) = (s.splat(1.0), s.splat(0.0));
                 let truth = |holds: bool| f32::from(u8::from(holds));
                 op("gt", s.select(s.gt(va, vb), one, zero), &|a, b| truth(a > b));
+                op("le", s.select(s.le(va, vb), one, zero), &|a, b| truth(a <= b));
                 op("eq", s.select(s.eq(va, zero), one, zero), &|a, _| truth(a == 0.0));
                 op("is_nan", s.select(s.is_nan(va), one, zero), &|a, _| truth(a.is_nan()));
                 op("or", s.select(s.or(s.gt(va, vb), s.is_nan(va)), one, zero), &|a, b| truth(a > b || a.is_nan()));

@@ -109,6 +109,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn le(self, a: V, b: V) -> M {
+        map2(a, b, |a, b| a <= b)
+    }
+
+    #[inline(always)]
     fn eq(self, a: V, b: V) -> M {
         map2(a, b, |a, b| a == b)
     }

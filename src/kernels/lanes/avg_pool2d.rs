@@ -93,7 +93,7 @@ pub fn backward_activated(
     backward(level, shape, n, dy, dx);
     activation::backward(level, activation, shape.c, x, dx);
     if let Some(db) = db {
-        weights::bias(level, shape.c, dx, shape.c * level.lanes(), db);
+        weights::bias(level, shape.c, dx, db);
     }
 }
 

@@ -97,7 +97,7 @@ pub fn backward_params(
 ) {
     check(level, shape, n, x, dw, dy);
     if let Some(db) = db {
-        weights::bias(level, shape.out_c, dy, shape.out_c * level.lanes(), db);
+        weights::bias(level, shape.out_c, dy, db);
     }
     dispatch!(level, s => {
         for (x, dy) in blocks(s, shape.x_len(), x).zip(blocks(s, shape.y_len(), dy)) {

@@ -9,11 +9,10 @@
 //! | `y`, `dy` | `[n][out][lane]` |
 
 use super::conv2d;
-use super::tile::Walk;
-use super::weights::{self, Products};
+use super::tile::{self, Strides, best_size, starts};
 use crate::kernels::check_len;
 use crate::shape::{DenseShape, batch_len};
-use crate::simd::{Level, dispatch};
+use crate::simd::{Level, MAX_LANES, Simd, dispatch};
 
 /// The output, with bias `b` if there is one, and nothing below `floor`: 0 for ReLU, negative infinity for no activation.
 ///
@@ -41,10 +40,16 @@ pub fn backward_input(level: Level, shape: &DenseShape, n: usize, dy: &[f32], w:
     conv2d::backward_input(level, &shape.pixel(), n, dy, w, dx);
 }
 
+/// Floats of scratch that [`backward_params`] needs.
+pub fn scratch_len(level: Level, shape: &DenseShape, n: usize) -> usize {
+    batch_len(batch_len(n, level.lanes()), row_len(level, shape.outputs))
+}
+
 /// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
 ///
 /// # Panics
 /// If a slice has not the length of its shape.
+#[allow(clippy::too_many_arguments)]
 pub fn backward_params(
     level: Level,
     shape: &DenseShape,
@@ -53,41 +58,127 @@ pub fn backward_params(
     dy: &[f32],
     dw: &mut [f32],
     db: Option<&mut [f32]>,
+    scratch: &mut [f32],
 ) {
-    check_len!(x, batch_len(batch_len(n, level.lanes()), shape.inputs));
+    let (x_block, dy_block) = (shape.inputs * level.lanes(), shape.outputs * level.lanes());
+    check_len!(x, batch_len(n, x_block));
     check_len!(dw, shape.w_len());
-    check_len!(dy, batch_len(batch_len(n, level.lanes()), shape.outputs));
-    let vectors = |values, count| Vectors { values, count, stride: count * level.lanes() };
+    check_len!(dy, batch_len(n, dy_block));
+    check_len!(scratch, scratch_len(level, shape, n));
+    let row = row_len(level, shape.outputs);
+    for (dy, rows) in dy.chunks_exact(dy_block).zip(scratch.chunks_exact_mut(row * level.lanes())) {
+        transpose(level, shape.outputs, dy, rows);
+    }
+    let rows = Blocks { values: scratch, stride: row * level.lanes() };
     if let Some(db) = db {
         check_len!(db, shape.outputs);
-        add_bias(level, &vectors(dy, shape.outputs), db);
+        add_bias(level, shape.outputs, 0, rows, db);
     }
-    add_products(level, &vectors(x, shape.inputs), &vectors(dy, shape.outputs), dw);
+    add_products(level, shape.outputs, Blocks { values: x, stride: x_block }, rows, dw);
 }
 
-/// Neighbouring vectors in each of some blocks.
+/// Floats of a row of `outputs` that whole vectors fill.
+pub(crate) fn row_len(level: Level, outputs: usize) -> usize {
+    outputs.next_multiple_of(level.lanes())
+}
+
+/// An output gradient `[out][lane]` as rows `[lane][row_len]`, filled up with zeros.
+pub(crate) fn transpose(level: Level, outputs: usize, dy: &[f32], rows: &mut [f32]) {
+    let row = row_len(level, outputs);
+    check_len!(rows, level.lanes() * row);
+    dispatch!(level, s => transpose_squares(s, row, dy, rows))
+}
+
+#[inline(always)]
+fn transpose_squares<S: Simd>(s: S, row: usize, dy: &[f32], rows: &mut [f32]) {
+    let mut square = [0.0; MAX_LANES * MAX_LANES];
+    let square = &mut square[..S::LANES * S::LANES];
+    for (dy, at) in dy.chunks(S::LANES * S::LANES).zip((0..).step_by(S::LANES)) {
+        square[..dy.len()].copy_from_slice(dy);
+        square[dy.len()..].fill(0.0);
+        s.transpose(square);
+        for (rows, square) in rows.chunks_exact_mut(row).zip(square.chunks_exact(S::LANES)) {
+            s.store(s.load(square), &mut rows[at..]);
+        }
+    }
+}
+
+/// A part of each of some blocks of samples.
 #[derive(Clone, Copy)]
-pub(crate) struct Vectors<'a> {
-    /// From the first vector of the first block on.
+pub(crate) struct Blocks<'a> {
+    /// From the part of the first block on.
     pub values: &'a [f32],
-    /// Vectors in a block.
-    pub count: usize,
     /// Floats between blocks.
     pub stride: usize,
 }
 
-/// Adds the products of all vectors of `x` and `dy`, summed over blocks and lanes, to `dw[x][dy]`.
-pub(crate) fn add_products(level: Level, x: &Vectors<'_>, dy: &Vectors<'_>, dw: &mut [f32]) {
-    let rows = x.values.len().div_ceil(x.stride);
-    if rows > 0 {
-        let walk = Walk { rows, cols: 1, x_row: x.stride, x_col: 0, dy_row: dy.stride, dy_col: 0 };
-        let (terms, channels) = (x.count, dy.count);
-        let products = Products { x: x.values, dy: dy.values, walk, terms, channels, row: channels };
-        dispatch!(level, s => products.add_to(s, dw))
+impl<'a> Blocks<'a> {
+    fn parts(self) -> impl Iterator<Item = &'a [f32]> {
+        self.values.chunks(self.stride)
     }
 }
 
-/// Adds the vectors of `dy`, summed over blocks and lanes, to `db`.
-pub(crate) fn add_bias(level: Level, dy: &Vectors<'_>, db: &mut [f32]) {
-    weights::bias(level, dy.count, dy.values, dy.stride, db);
+/// Adds the products of inputs `x[in][lane]` and rows of the output gradient, summed over all samples, to `dw[in][out]`.
+pub(crate) fn add_products(level: Level, outputs: usize, x: Blocks<'_>, rows: Blocks<'_>, dw: &mut [f32]) {
+    dispatch!(level, s => outer(s, outputs, x, rows, dw))
+}
+
+#[inline(always)]
+fn outer<S: Simd>(s: S, outputs: usize, x: Blocks<'_>, rows: Blocks<'_>, dw: &mut [f32]) {
+    let (inputs, vectors) = (dw.len() / outputs, outputs.div_ceil(S::LANES));
+    if S::LANES == 16 {
+        match (best_size(inputs, [6, 1]), best_size(vectors, [4, 3, 1])) {
+            (6, 4) => outer_tiles::<S, 6, 4>(s, outputs, x, rows, dw),
+            (6, 3) => outer_tiles::<S, 6, 3>(s, outputs, x, rows, dw),
+            (6, _) => outer_tiles::<S, 6, 1>(s, outputs, x, rows, dw),
+            _ => outer_tiles::<S, 1, 1>(s, outputs, x, rows, dw),
+        }
+    } else {
+        match (best_size(inputs, [6, 1]), best_size(vectors, [2, 1])) {
+            (6, 2) => outer_tiles::<S, 6, 2>(s, outputs, x, rows, dw),
+            (6, _) => outer_tiles::<S, 6, 1>(s, outputs, x, rows, dw),
+            _ => outer_tiles::<S, 1, 1>(s, outputs, x, rows, dw),
+        }
+    }
+}
+
+/// Tiles of `C` inputs and `P` vectors of outputs.
+#[inline(always)]
+fn outer_tiles<S: Simd, const C: usize, const P: usize>(
+    s: S,
+    outputs: usize,
+    x: Blocks<'_>,
+    rows: Blocks<'_>,
+    dw: &mut [f32],
+) {
+    let row = outputs.next_multiple_of(S::LANES);
+    let strides = Strides { pixel: S::LANES, source: row, term: 1, channel: S::LANES };
+    for (new_vector, vector) in (0..).step_by(P).zip(starts(row / S::LANES, P)) {
+        for (new_input, input) in (0..).step_by(C).zip(starts(dw.len() / outputs, C)) {
+            let mut sums = [[s.splat(0.0); P]; C];
+            for (x, rows) in x.parts().zip(rows.parts()) {
+                tile::gather(s, &mut sums, &rows[vector * S::LANES..], &x[input * S::LANES..], S::LANES, strides);
+            }
+            // What lies before the new ones had its turn in the tile before.
+            for c in new_input - input..C {
+                for p in new_vector - vector..P {
+                    let at = (vector + p) * S::LANES;
+                    let dw = &mut dw[(input + c) * outputs..][at..outputs.min(at + S::LANES)];
+                    s.store_cut(s.add(s.load_padded(dw, 0.0), sums[c][p]), dw);
+                }
+            }
+        }
+    }
+}
+
+/// Adds rows of the output gradient, from output `first` on, summed over all samples, to `db`.
+pub(crate) fn add_bias(level: Level, outputs: usize, first: usize, rows: Blocks<'_>, db: &mut [f32]) {
+    let row = row_len(level, outputs);
+    for rows in rows.parts() {
+        for row in rows[..row * level.lanes()].chunks_exact(row) {
+            for (db, dy) in db.iter_mut().zip(&row[first..]) {
+                *db += dy;
+            }
+        }
+    }
 }

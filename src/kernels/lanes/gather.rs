@@ -232,7 +232,12 @@ impl Gather<'_> {
             }
         }
         let (x_pixel, kw) = (self.groups * self.terms * S::LANES, self.kernel_width());
-        let strides = Strides { pixel: self.cols.source_step() * x_pixel, term: self.w_term, channel: self.w_channel };
+        let strides = Strides {
+            pixel: self.cols.source_step() * x_pixel,
+            source: S::LANES,
+            term: self.w_term,
+            channel: self.w_channel,
+        };
         let w_at = at.group * self.w_group + at.channel * self.w_channel;
         // Taps that follow each other in the source as they do in the weights are one run.
         let (runs, len) =

@@ -96,7 +96,7 @@ pub fn backward_activated(
         activation::backward(level, activation, shape.c, x, dx);
     }
     if let Some(db) = db {
-        weights::bias(level, shape.c, dx, shape.c * level.lanes(), db);
+        weights::bias(level, shape.c, dx, db);
     }
 }
 

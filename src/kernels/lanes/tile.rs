@@ -8,7 +8,9 @@ use crate::simd::Simd;
 pub(super) struct Strides {
     /// Pixels of a tile, in the source.
     pub pixel: usize,
-    /// Terms of a sum, in the weights; in the source, they are a vector apart.
+    /// Terms of a sum, in the source.
+    pub source: usize,
+    /// Terms of a sum, in the weights.
     pub term: usize,
     /// Channels of a tile, in the weights.
     pub channel: usize,
@@ -24,13 +26,18 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize>(
     len: usize,
     strides: Strides,
 ) {
-    let Strides { pixel, term, channel } = strides;
-    assert!(len > 0 && (P - 1) * pixel + len * S::LANES <= x.len() && (len - 1) * term + (C - 1) * channel < w.len());
+    let Strides { pixel, source, term, channel } = strides;
+    assert!(
+        len > 0
+            && (P - 1) * pixel + (len - 1) * source + S::LANES <= x.len()
+            && (len - 1) * term + (C - 1) * channel < w.len()
+    );
     for t in 0..len {
         let mut pixels = [s.splat(0.0); P];
         for p in 0..P {
+            let at = p * pixel + t * source;
             // SAFETY: `t < len` and `p < P`, so that the vector ends within `x` by the assertion above.
-            pixels[p] = s.load(unsafe { x.get_unchecked(p * pixel + t * S::LANES..p * pixel + (t + 1) * S::LANES) });
+            pixels[p] = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
         }
         for c in 0..C {
             // SAFETY: `t < len` and `c < C`, so that the weight lies within `w` by the assertion above.

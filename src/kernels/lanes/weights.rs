@@ -92,17 +92,17 @@ impl Products<'_> {
     }
 }
 
-/// Adds to `db[channel]` the sum of `dy[..][channel][lane]` over pixels that lie `stride` floats apart.
-pub(super) fn bias(level: Level, channels: usize, dy: &[f32], stride: usize, db: &mut [f32]) {
+/// Adds to `db[channel]` the sum of `dy[..][channel][lane]`.
+pub(super) fn bias(level: Level, channels: usize, dy: &[f32], db: &mut [f32]) {
     check_len!(db, channels);
-    dispatch!(level, s => sum_pixels(s, dy, stride, db))
+    dispatch!(level, s => sum_pixels(s, channels, dy, db))
 }
 
 #[inline(always)]
-fn sum_pixels<S: Simd>(s: S, dy: &[f32], stride: usize, db: &mut [f32]) {
+fn sum_pixels<S: Simd>(s: S, channels: usize, dy: &[f32], db: &mut [f32]) {
     for (db, first) in db.chunks_mut(S::LANES).zip((0..).step_by(S::LANES)) {
         let mut square = SQUARE;
-        for pixel in dy.chunks(stride) {
+        for pixel in dy.chunks_exact(channels * S::LANES) {
             let here = pixel[first * S::LANES..].chunks_exact(S::LANES);
             for (dy, sum) in here.zip(square.chunks_exact_mut(S::LANES)).take(db.len()) {
                 s.store(s.add(s.load(sum), s.load(dy)), sum);
