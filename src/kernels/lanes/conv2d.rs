@@ -39,7 +39,7 @@ pub fn forward(
     if let Some(b) = b {
         check_len!(b, shape.out_c);
     }
-    let gather = Gather {
+    let gather = Gather::<true> {
         rows: Side::Forward(&shape.h),
         cols: Side::Forward(&shape.w),
         groups: shape.groups,
@@ -63,7 +63,7 @@ pub fn forward(
 /// If a slice has not the length of its shape.
 pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     check(level, shape, n, dx, w, dy);
-    let gather = Gather {
+    let gather = Gather::<false> {
         rows: Side::Backward(&shape.h),
         cols: Side::Backward(&shape.w),
         groups: shape.groups,

@@ -9,7 +9,7 @@
 //! | `y`, `dy` | `[n][out][lane]` |
 
 use super::conv2d;
-use super::tile::{self, Strides, best_size, starts};
+use super::tile::{self, Steps, Terms, best_size, starts};
 use crate::kernels::check_len;
 use crate::shape::{DenseShape, batch_len};
 use crate::simd::{Level, MAX_LANES, Simd, dispatch};
@@ -152,12 +152,16 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
     dw: &mut [f32],
 ) {
     let row = outputs.next_multiple_of(S::LANES);
-    let strides = Strides { pixel: S::LANES, source: row, term: 1, channel: S::LANES };
+    let samples = Steps { count: S::LANES, x: row as isize, w: 1 };
+    let once = Steps { count: 1, x: 0, w: 0 };
+    let loops = [once, once, samples];
     for (new_vector, vector) in (0..).step_by(P).zip(starts(row / S::LANES, P)) {
         for (new_input, input) in (0..).step_by(C).zip(starts(dw.len() / outputs, C)) {
             let mut sums = [[s.splat(0.0); P]; C];
+            let (from, to) = (vector * S::LANES, input * S::LANES);
+            let terms = Terms { x: from, w: to, loops, pixel: S::LANES, channel: S::LANES };
             for (x, rows) in x.parts().zip(rows.parts()) {
-                tile::gather(s, &mut sums, &rows[vector * S::LANES..], &x[input * S::LANES..], S::LANES, strides);
+                tile::gather::<S, C, P, false>(s, &mut sums, rows, x, &terms);
             }
             // What lies before the new ones had its turn in the tile before.
             for c in new_input - input..C {

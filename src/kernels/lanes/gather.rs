@@ -1,6 +1,6 @@
 //! Sums over the taps of a window that fall on something: a convolution's output and the gradient of its input.
 
-use super::tile::{self, Strides, best_size, starts};
+use super::tile::{self, Steps, Terms, best_size, starts};
 use crate::shape::Axis;
 use crate::simd::Simd;
 
@@ -27,16 +27,6 @@ impl Taps {
     fn same_as(&self, other: &Taps) -> bool {
         (self.first, self.count) == (other.first, other.count)
     }
-
-    #[inline(always)]
-    fn tap(&self, i: usize) -> usize {
-        self.first + i * self.step
-    }
-
-    #[inline(always)]
-    fn source(&self, i: usize) -> usize {
-        self.source.wrapping_add_signed(i as isize * self.source_step)
-    }
 }
 
 impl Side<'_> {
@@ -44,6 +34,12 @@ impl Side<'_> {
         match self {
             Side::Forward(axis) => axis.output,
             Side::Backward(axis) => axis.input,
+        }
+    }
+
+    fn kernel(&self) -> usize {
+        match self {
+            Side::Forward(axis) | Side::Backward(axis) => axis.kernel,
         }
     }
 
@@ -78,7 +74,7 @@ impl Side<'_> {
                     first: taps.start,
                     step: 1,
                     count: taps.len(),
-                    source: (output * axis.stride + taps.start * axis.dilation).wrapping_sub(axis.before),
+                    source: (output * axis.stride + taps.start * axis.dilation).saturating_sub(axis.before),
                     source_step: axis.dilation as isize,
                 }
             }
@@ -117,8 +113,9 @@ fn backward_taps(axis: &Axis, input: usize) -> Taps {
     }
 }
 
-/// `y[o][c] = max(floor, b[c] + sum x[source][t] w[tap][t][c])` over the taps of `o` and the terms `t` of each.
-pub(super) struct Gather<'a> {
+/// `y[o][c] = max(floor, b[c] + sum x[source][t] w[tap][t][c])` over the taps of `o` and the terms `t` of each. `NEXT` says
+/// that output channels are neighbours in the weights.
+pub(super) struct Gather<'a, const NEXT: bool> {
     pub rows: Side<'a>,
     pub cols: Side<'a>,
     /// Groups of channels that do not see each other.
@@ -149,9 +146,11 @@ struct Segment {
     group: usize,
     start: usize,
     len: usize,
+    /// Those of the first output.
+    taps: Taps,
 }
 
-impl Gather<'_> {
+impl<const NEXT: bool> Gather<'_, NEXT> {
     /// Writes all of `y`.
     #[inline(always)]
     pub fn run<S: Simd>(&self, s: S, tensors: &mut Tensors<'_>) {
@@ -159,8 +158,8 @@ impl Gather<'_> {
             for phase in 0..self.cols.step().min(self.cols.outputs()) {
                 let mut start = phase;
                 while start < self.cols.outputs() {
-                    let len = self.cols.same_taps(start);
-                    self.segment(s, Segment { group, start, len }, tensors);
+                    let (len, taps) = (self.cols.same_taps(start), self.cols.taps(start));
+                    self.segment(s, Segment { group, start, len, taps }, tensors);
                     start += len * self.cols.step();
                 }
             }
@@ -196,78 +195,59 @@ impl Gather<'_> {
     #[inline(always)]
     fn tiles<S: Simd, const C: usize, const P: usize>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
         let (step, y_pixel) = (self.cols.step(), self.groups * self.channels * S::LANES);
+        let floor = s.splat(tensors.floor);
         for row in 0..self.rows.outputs() {
-            let row_taps = self.rows.taps(row);
+            let mut terms = self.terms_of::<S>(&self.rows.taps(row), &segment);
+            let x_first = terms.x;
             for pixel in starts(segment.len, P) {
+                terms.x = x_first + pixel * terms.pixel;
                 let col = segment.start + pixel * step;
-                let col_taps = self.cols.taps(col);
                 let y_at = (row * self.cols.outputs() + col) * y_pixel + segment.group * self.channels * S::LANES;
+                let w_first = terms.w;
                 for channel in starts(self.channels, C) {
-                    let at = Place { group: segment.group, channel };
-                    let sums = self.sums::<S, C, P>(s, &row_taps, &col_taps, at, tensors);
-                    let floor = s.splat(tensors.floor);
-                    for (p, y) in tensors.y[y_at..].chunks_mut(step * y_pixel).take(P).enumerate() {
-                        for (c, y) in y[channel * S::LANES..].chunks_exact_mut(S::LANES).take(C).enumerate() {
-                            s.store(s.max(floor, sums[c][p]), y);
+                    let mut sums = [[s.splat(0.0); P]; C];
+                    if let Some(b) = tensors.b {
+                        let b = &b[segment.group * self.channels + channel..][..C];
+                        for c in 0..C {
+                            sums[c] = [s.splat(b[c]); P];
                         }
                     }
+                    terms.w = w_first + channel * self.w_channel;
+                    if terms.loops[0].count > 0 && terms.loops[1].count > 0 {
+                        tile::gather::<S, C, P, NEXT>(s, &mut sums, tensors.x, tensors.w, &terms);
+                    }
+                    let y = &mut tensors.y[y_at + channel * S::LANES..];
+                    tile::store(s, &sums, floor, y, step * y_pixel);
                 }
+                terms.w = w_first;
             }
         }
     }
 
+    /// The terms of the first output of a segment in a row with these taps.
     #[inline(always)]
-    fn sums<S: Simd, const C: usize, const P: usize>(
-        &self,
-        s: S,
-        rows: &Taps,
-        cols: &Taps,
-        at: Place,
-        tensors: &Tensors<'_>,
-    ) -> [[S::V; P]; C] {
-        let mut sums = [[s.splat(0.0); P]; C];
-        if let Some(b) = tensors.b {
-            for (c, &b) in b[at.group * self.channels + at.channel..][..C].iter().enumerate() {
-                sums[c] = [s.splat(b); P];
-            }
-        }
-        let (x_pixel, kw) = (self.groups * self.terms * S::LANES, self.kernel_width());
-        let strides = Strides {
-            pixel: self.cols.source_step() * x_pixel,
-            source: S::LANES,
-            term: self.w_term,
-            channel: self.w_channel,
-        };
-        let w_at = at.group * self.w_group + at.channel * self.w_channel;
+    fn terms_of<S: Simd>(&self, rows: &Taps, segment: &Segment) -> Terms {
+        let (cols, kw) = (&segment.taps, self.cols.kernel());
+        let x_pixel = self.groups * self.terms * S::LANES;
+        let x_row = (self.cols.sources() * x_pixel) as isize;
         // Taps that follow each other in the source as they do in the weights are one run.
-        let (runs, len) =
-            if self.is_one_run::<S>(cols) { (1, cols.count * self.terms) } else { (cols.count, self.terms) };
-        for i in 0..rows.count {
-            for j in 0..runs.min(cols.count) {
-                let x_at = (rows.source(i) * self.cols.sources() + cols.source(j)) * x_pixel;
-                let x = &tensors.x[x_at + at.group * self.terms * S::LANES..];
-                let w = &tensors.w[(rows.tap(i) * kw + cols.tap(j)) * self.w_tap + w_at..];
-                tile::gather(s, &mut sums, x, w, len, strides);
-            }
+        let is_one_run =
+            self.groups == 1 && (cols.source_step, cols.step) == (1, 1) && self.w_tap == self.terms * self.w_term;
+        let (runs, count) =
+            if is_one_run { (cols.count.min(1), cols.count * self.terms) } else { (cols.count, self.terms) };
+        let x_tap = cols.source_step * x_pixel as isize;
+        let w_first = (rows.first * kw + cols.first) * self.w_tap + segment.group * self.w_group;
+        let x_first = (rows.source * self.cols.sources() + cols.source) * x_pixel;
+        Terms {
+            x: x_first + segment.group * self.terms * S::LANES,
+            w: w_first,
+            loops: [
+                Steps { count: rows.count, x: rows.source_step * x_row, w: rows.step * kw * self.w_tap },
+                Steps { count: runs, x: x_tap, w: cols.step * self.w_tap },
+                Steps { count, x: S::LANES as isize, w: self.w_term },
+            ],
+            pixel: self.cols.source_step() * x_pixel,
+            channel: self.w_channel,
         }
-        sums
     }
-
-    fn kernel_width(&self) -> usize {
-        match self.cols {
-            Side::Forward(axis) | Side::Backward(axis) => axis.kernel,
-        }
-    }
-
-    #[inline(always)]
-    fn is_one_run<S: Simd>(&self, cols: &Taps) -> bool {
-        self.groups == 1 && cols.source_step == 1 && cols.step == 1 && self.w_tap == self.terms * self.w_term
-    }
-}
-
-/// The first channel of a tile.
-#[derive(Clone, Copy)]
-struct Place {
-    group: usize,
-    channel: usize,
 }

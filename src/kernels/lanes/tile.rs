@@ -3,48 +3,105 @@
 
 use crate::simd::Simd;
 
-/// How far apart neighbours lie, in floats.
+/// One of the loops over the terms of a sum: so many steps, and how far each takes one on, in floats.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Strides {
-    /// Pixels of a tile, in the source.
+pub(super) struct Steps {
+    pub count: usize,
+    /// In the source.
+    pub x: isize,
+    /// In the weights.
+    pub w: usize,
+}
+
+/// Where the terms of the sums of a tile lie, from the first one on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    /// Where the first one is.
+    pub x: usize,
+    pub w: usize,
+    /// The loops, the innermost one last.
+    pub loops: [Steps; 3],
+    /// How far apart the pixels of a tile lie in the source.
     pub pixel: usize,
-    /// Terms of a sum, in the source.
-    pub source: usize,
-    /// Terms of a sum, in the weights.
-    pub term: usize,
-    /// Channels of a tile, in the weights.
+    /// How far apart the channels of a tile lie in the weights, unless they are neighbours.
     pub channel: usize,
 }
 
-/// Adds to `sums[c][p]` the products `x[p][t] w[t][c]` of `len` terms.
+impl Terms {
+    /// Whether all terms of a tile of `c` channels and `p` pixels lie within a source and weights of these lengths.
+    #[inline(always)]
+    fn fit(&self, [c, p]: [usize; 2], lanes: usize, x_len: usize, w_len: usize) -> bool {
+        let (mut first, mut last, mut w_last) = (0, 0, (c - 1) * self.channel + self.w);
+        for Steps { count, x, w } in self.loops {
+            if count == 0 {
+                return false;
+            }
+            let way = (count - 1) as isize * x;
+            (first, last) = (first + way.min(0), last + way.max(0));
+            w_last += (count - 1) * w;
+        }
+        let at = |way: isize| self.x as isize + way;
+        at(first) >= 0 && at(last) as usize + (p - 1) * self.pixel + lanes <= x_len && w_last < w_len
+    }
+}
+
+/// Adds to `sums[c][p]` the products `x[p] w[c]` of all terms. `NEXT` says that channels are neighbours in the weights.
 #[inline(always)]
-pub(super) fn gather<S: Simd, const C: usize, const P: usize>(
+pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
     s: S,
     sums: &mut [[S::V; P]; C],
     x: &[f32],
     w: &[f32],
-    len: usize,
-    strides: Strides,
+    terms: &Terms,
 ) {
-    let Strides { pixel, source, term, channel } = strides;
-    assert!(
-        len > 0
-            && (P - 1) * pixel + (len - 1) * source + S::LANES <= x.len()
-            && (len - 1) * term + (C - 1) * channel < w.len()
-    );
-    for t in 0..len {
-        let mut pixels = [s.splat(0.0); P];
-        for p in 0..P {
-            let at = p * pixel + t * source;
-            // SAFETY: `t < len` and `p < P`, so that the vector ends within `x` by the assertion above.
-            pixels[p] = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
-        }
-        for c in 0..C {
-            // SAFETY: `t < len` and `c < C`, so that the weight lies within `w` by the assertion above.
-            let weight = s.splat(unsafe { *w.get_unchecked(t * term + c * channel) });
-            for p in 0..P {
-                sums[c][p] = s.mul_add(weight, pixels[p], sums[c][p]);
+    let (pixel, channel) = (terms.pixel, if NEXT { 1 } else { terms.channel });
+    let terms = Terms { channel, ..*terms };
+    assert!(terms.fit([C, P], S::LANES, x.len(), w.len()), "{terms:?} of {} and {}", x.len(), w.len());
+    let [rows, runs, inner] = terms.loops;
+    // SAFETY: `fit` holds, so that every place that the loops below visit lies within `x` or `w`; what is added after the
+    // last step of a loop is never read from, and wraps like any integer.
+    let number = |at: usize| unsafe { *w.get_unchecked(at) };
+    // SAFETY: the same.
+    let vector = |at: usize| unsafe { x.get_unchecked(at..at + S::LANES) };
+    let (mut x_row, mut w_row) = (terms.x, terms.w);
+    for _ in 0..rows.count {
+        let (mut x_run, mut w_run) = (x_row, w_row);
+        for _ in 0..runs.count {
+            let (mut x_at, mut w_at) = (x_run, w_run);
+            for _ in 0..inner.count {
+                let mut pixels = [s.splat(0.0); P];
+                for (p, v) in pixels.iter_mut().enumerate() {
+                    *v = s.load(vector(x_at + p * pixel));
+                }
+                for (c, sums) in sums.iter_mut().enumerate() {
+                    let weight = s.splat(number(w_at + c * channel));
+                    for (sum, &pixel) in sums.iter_mut().zip(&pixels) {
+                        *sum = s.mul_add(weight, pixel, *sum);
+                    }
+                }
+                (x_at, w_at) = (x_at.wrapping_add_signed(inner.x), w_at + inner.w);
             }
+            (x_run, w_run) = (x_run.wrapping_add_signed(runs.x), w_run + runs.w);
+        }
+        (x_row, w_row) = (x_row.wrapping_add_signed(rows.x), w_row + rows.w);
+    }
+}
+
+/// Writes `max(floor, sums[c][p])` to `y`, in which pixels lie so far apart and channels a vector.
+#[inline(always)]
+pub(super) fn store<S: Simd, const C: usize, const P: usize>(
+    s: S,
+    sums: &[[S::V; P]; C],
+    floor: S::V,
+    y: &mut [f32],
+    pixel: usize,
+) {
+    assert!((P - 1) * pixel + C * S::LANES <= y.len());
+    for (c, sums) in sums.iter().enumerate() {
+        for (p, &sum) in sums.iter().enumerate() {
+            let at = p * pixel + c * S::LANES;
+            // SAFETY: `p < P` and `c < C`, so that the vector ends within `y` by the assertion above.
+            s.store(s.max(floor, sum), unsafe { y.get_unchecked_mut(at..at + S::LANES) });
         }
     }
 }
