@@ -59,9 +59,9 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     println!("{plan}");
 
     let mut rng = Rng::new(Seed(1), 0);
-    let values: Vec<u8> = (0..batch * plan.x_len()).map(|_| rng.below(256) as u8).collect();
+    let values: Vec<u8> = (0..network.images * plan.x_len()).map(|_| rng.below(256) as u8).collect();
     let labels: Vec<u32> = (0..batch).map(|_| rng.below(plan.y_len() as u64) as u32).collect();
-    let x = Samples::all(Pixels::U8 { values: &values, scale: 1.0 / 255.0 });
+    let pixels = Pixels::U8 { values: &values, scale: 1.0 / 255.0 };
     let (sgd, mut params) = (Sgd::new(0.001), network.model().params().to_vec());
 
     let one_thread = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
@@ -70,6 +70,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     for _ in 0..options.rounds {
         let mut profile = Profile::default();
         for _ in 0..rounds.steps() {
+            let indices: Vec<u32> = (0..batch).map(|_| rng.below(network.images as u64) as u32).collect();
+            let x = Samples::at(pixels, &indices);
             plan.profile(&mut params, &mut [], &sgd, x, Targets::Sparse(&labels), &mut worker, &mut profile)?;
         }
         rounds.peaks.push(peak::measure(1));
