@@ -12,7 +12,7 @@ use convlane::layer::Activation;
 use convlane::optim::Sgd;
 use convlane::shape::{Conv2dShape, DenseShape, Pool2dShape, Shape, Window};
 use support::geometry::{self, Case};
-use support::pass::{self, Pass, Way};
+use support::pass::{self, Pass};
 use support::tensor::Tensor;
 
 fn refuses(what: &str, call: impl FnOnce()) {
@@ -46,7 +46,7 @@ fn inputs_of_a_wrong_length_are_refused() {
             let right = inputs[i].len();
             for wrong in [right - 1, right + 1] {
                 inputs[i] = Tensor::filled(wrong, 1.0);
-                for way in Way::all() {
+                for way in pass.ways() {
                     let what = format!("{}/{way}: input {i} of {wrong} numbers instead of {right}", pass.id);
                     refuses(&what, || drop(pass.run(way, &inputs)));
                 }
