@@ -25,13 +25,8 @@ fn dense() {
 }
 
 #[test]
-fn avg_pool2d() {
-    check(&geometry::pool2d(), pass::avg_pool2d);
-}
-
-#[test]
-fn max_pool2d() {
-    check(&geometry::pool2d(), pass::max_pool2d);
+fn pool2d() {
+    check(&geometry::pool2d(), pass::pool2d);
 }
 
 /// Infinities take part in the comparison, the first NaN of a window wins it.

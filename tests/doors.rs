@@ -21,8 +21,7 @@ fn refuses(what: &str, call: impl FnOnce()) {
 
 /// Every pass whose lengths follow from a shape.
 fn passes(n: usize) -> Vec<Pass> {
-    let pools = geometry::pool2d().into_iter().map(|case| Case { n, ..case });
-    let pools = pools.flat_map(|case| [pass::avg_pool2d(&case), pass::max_pool2d(&case)].concat());
+    let pools = geometry::pool2d().into_iter().flat_map(|case| pass::pool2d(&Case { n, ..case }));
     let convs = geometry::conv2d().into_iter().flat_map(|case| pass::conv2d(&Case { n, ..case }).all());
     let denses = geometry::dense().into_iter().flat_map(|case| pass::dense(&Case { n, ..case }).all());
     pools.chain(convs).chain(denses).collect()

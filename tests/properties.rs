@@ -137,7 +137,7 @@ proptest! {
 
     #[test]
     fn pool2d_is_the_reference(case in pool2d(), seed: u64) {
-        for pass in [pass::avg_pool2d(&case), pass::max_pool2d(&case)].as_flattened() {
+        for pass in pass::pool2d(&case) {
             pass.check_on(&pass.integers(seed));
         }
     }
@@ -176,7 +176,7 @@ proptest! {
     #[test]
     fn nan_taints_no_more_than_its_field(conv in conv2d(), dense in dense(), pool in pool2d(), rows in rows(), seed: u64) {
         let mut passes = [pass::conv2d(&conv).all(), pass::dense(&dense).all()].concat();
-        passes.extend([pass::avg_pool2d(&pool), pass::max_pool2d(&pool)].concat());
+        passes.extend(pass::pool2d(&pool));
         passes.extend(pass::ACTIVATIONS.iter().flat_map(|&activation| pass::activation(activation, &rows)));
         passes.extend(pass::cross_entropy(&rows));
         passes.iter().for_each(|pass| taints_no_more_than_its_field(pass, seed));

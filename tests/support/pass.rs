@@ -192,6 +192,10 @@ fn from_start(gradients: &[Vec<f64>]) -> Vec<f64> {
     gradients.iter().flatten().map(|gradient| gradient + f64::from(START)).collect()
 }
 
+fn relu(x: &[f64]) -> Vec<f64> {
+    reference::activation::forward(Activation::Relu, 1, x)
+}
+
 /// A layer `y = x w + b`: its kernels and their specification.
 trait Affine: Copy + Send + Sync + 'static {
     const NAME: &'static str;
@@ -201,6 +205,8 @@ trait Affine: Copy + Send + Sync + 'static {
     fn terms(&self) -> [usize; 3];
 
     fn forward(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]);
+    /// The same in lanes, and nothing below `floor`.
+    fn floored(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, floor: f32, y: &mut [f32]);
     fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]);
     fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>);
 
@@ -225,30 +231,31 @@ impl Affine for Case<Conv2dShape> {
     }
 
     fn forward(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
-        let (level, shape, n) = (way.level, &self.shape, way.count(self.n));
         if way.how == How::Lanes {
-            return lanes::conv2d::forward(level, shape, n, x, w, b, f32::NEG_INFINITY, y);
+            return self.floored(way, x, w, b, f32::NEG_INFINITY, y);
         }
         let run = nhwc!(way, conv2d::forward);
-        self.with_scratch(way, |scratch| run(level, shape, n, x, w, b, y, scratch));
+        self.with_scratch(way, |scratch| run(way.level, &self.shape, self.n, x, w, b, y, scratch));
+    }
+
+    fn floored(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, floor: f32, y: &mut [f32]) {
+        lanes::conv2d::forward(way.level, &self.shape, way.count(self.n), x, w, b, floor, y);
     }
 
     fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-        let (level, shape, n) = (way.level, &self.shape, way.count(self.n));
         if way.how == How::Lanes {
-            return lanes::conv2d::backward_input(level, shape, n, dy, w, dx);
+            return lanes::conv2d::backward_input(way.level, &self.shape, way.count(self.n), dy, w, dx);
         }
         let run = nhwc!(way, conv2d::backward_input);
-        self.with_scratch(way, |scratch| run(level, shape, n, dy, w, dx, scratch));
+        self.with_scratch(way, |scratch| run(way.level, &self.shape, self.n, dy, w, dx, scratch));
     }
 
     fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>) {
-        let (level, shape, n) = (way.level, &self.shape, way.count(self.n));
         if way.how == How::Lanes {
-            return lanes::conv2d::backward_params(level, shape, n, x, dy, dw, db);
+            return lanes::conv2d::backward_params(way.level, &self.shape, way.count(self.n), x, dy, dw, db);
         }
         let run = nhwc!(way, conv2d::backward_params);
-        self.with_scratch(way, |scratch| run(level, shape, n, x, dy, dw, db, scratch));
+        self.with_scratch(way, |scratch| run(way.level, &self.shape, self.n, x, dy, dw, db, scratch));
     }
 
     fn reference_forward(&self, x: &[f64], w: &[f64], b: Option<&[f64]>) -> Vec<f64> {
@@ -287,11 +294,14 @@ impl Affine for Case<DenseShape> {
     }
 
     fn forward(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
-        let (level, shape, n) = (way.level, &self.shape, way.count(self.n));
         if way.how == How::Lanes {
-            return lanes::dense::forward(level, shape, n, x, w, b, f32::NEG_INFINITY, y);
+            return self.floored(way, x, w, b, f32::NEG_INFINITY, y);
         }
-        nhwc!(way, dense::forward)(level, shape, n, x, w, b, y);
+        nhwc!(way, dense::forward)(way.level, &self.shape, self.n, x, w, b, y);
+    }
+
+    fn floored(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, floor: f32, y: &mut [f32]) {
+        lanes::dense::forward(way.level, &self.shape, way.count(self.n), x, w, b, floor, y);
     }
 
     fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]) {
@@ -321,6 +331,8 @@ pub struct AffinePasses {
     pub forward: Pass,
     /// `x, w` to `y`.
     pub forward_no_bias: Pass,
+    /// `x, w, b` to `max(0, y)`.
+    pub forward_relu: Pass,
     /// `dy, w` to `dx`.
     pub backward_input: Pass,
     /// `x, dy` to `dw, db`.
@@ -356,6 +368,16 @@ impl AffinePasses {
                 move |[x, w]| op.reference_forward(x, w, None),
             )
             .sums(terms[0]),
+            forward_relu: Pass::new(
+                &pass("forward_relu"),
+                case,
+                [Data::Samples(x), Data::Shared(w), Data::Shared(b)],
+                Data::Samples(y),
+                move |way, [x, w, b]| overwritten(way.len(n, y), |y| op.floored(way, x, w, Some(b), 0.0, y)),
+                move |[x, w, b]| relu(&op.reference_forward(x, w, Some(b))),
+            )
+            .only(&[How::Lanes])
+            .sums(terms[0] + 1),
             backward_input: Pass::new(
                 &pass("backward_input"),
                 case,
@@ -393,8 +415,9 @@ impl AffinePasses {
         }
     }
 
-    pub fn all(self) -> [Pass; 5] {
-        [self.forward, self.forward_no_bias, self.backward_input, self.backward_params, self.backward_weights]
+    pub fn all(self) -> [Pass; 6] {
+        let AffinePasses { forward, forward_no_bias, forward_relu, .. } = self;
+        [forward, forward_no_bias, forward_relu, self.backward_input, self.backward_params, self.backward_weights]
     }
 }
 
@@ -406,12 +429,16 @@ pub fn dense(case: &Case<DenseShape>) -> AffinePasses {
     AffinePasses::new(case)
 }
 
+/// Whether every window has a power of two of pixels.
+fn halves(shape: &Pool2dShape) -> bool {
+    let halves = |axis: &Axis| (0..axis.output()).all(|o| axis.taps(o).len().is_power_of_two());
+    halves(shape.h()) && halves(shape.w())
+}
+
 /// Forward (`x` to `y`) and backward (`dy` to `dx`). Dividing by the number of pixels rounds, unless it is a power of two.
 pub fn avg_pool2d(case: &Case<Pool2dShape>) -> [Pass; 2] {
     let Case { n, shape, .. } = *case;
-    let (x, y) = (shape.x_len(), shape.y_len());
-    let halves = |axis: &Axis| (0..axis.output()).all(|o| axis.taps(o).len().is_power_of_two());
-    let exact = halves(shape.h()) && halves(shape.w());
+    let (x, y, exact) = (shape.x_len(), shape.y_len(), halves(&shape));
     let terms = shape.h().kernel() * shape.w().kernel() + 1;
     [
         Pass::new(
@@ -481,13 +508,101 @@ pub fn max_pool2d(case: &Case<Pool2dShape>) -> [Pass; 2] {
     ]
 }
 
+/// Backward (`x, dy` to `dx`) of average pooling and of the activation that gave `x`, and the gradient of the bias before
+/// it.
+pub fn avg_pool2d_activated(activation: Activation, case: &Case<Pool2dShape>) -> [Pass; 2] {
+    let Case { n, shape, .. } = *case;
+    let (x, y, c, exact) = (shape.x_len(), shape.y_len(), shape.c(), halves(&shape));
+    let (terms, pixels) = (shape.h().kernel() * shape.w().kernel() + 1, n * x / c);
+    let run = move |way: Way, x: &[f32], dy: &[f32], db: Option<&mut [f32]>| {
+        overwritten(x.len(), |dx| {
+            lanes::avg_pool2d::backward_activated(way.level, &shape, way.count(n), activation, x, dy, dx, db);
+        })
+    };
+    let gradient = move |x: &[f64], dy: &[f64]| {
+        reference::activation::backward(activation, c, x, &reference::avg_pool2d::backward(&shape, n, dy))
+    };
+    let bound = move |x: &[f64], dy: &[f64], terms| {
+        let dx = reference::avg_pool2d::backward(&shape, n, &magnitudes(dy));
+        tolerance::activation_backward(activation, c, x, &dx, terms)
+    };
+    let sums = move |dx: &[f64]| (0..c).map(|i| dx.iter().skip(i).step_by(c).sum()).collect::<Vec<f64>>();
+    [
+        Pass::new(
+            &format!("avg_pool2d/backward_{activation:?}"),
+            case,
+            [Data::Samples(x), Data::Gradients(y)],
+            Data::Gradients(x),
+            move |way, [x, dy]| run(way, x, dy, None),
+            move |[x, dy]| gradient(x, dy),
+        )
+        .within(1.0, move |[x, dy]| bound(x, dy, terms))
+        .exact_if(exact)
+        .only(&[How::Lanes]),
+        Pass::new(
+            &format!("avg_pool2d/backward_{activation:?}_bias"),
+            case,
+            [Data::Samples(x), Data::Gradients(y)],
+            Data::Shared(c),
+            move |way, [x, dy]| added(c, |db| drop(run(way, x, dy, Some(db)))),
+            move |[x, dy]| from_start(&[sums(&gradient(x, dy))]),
+        )
+        .within(1.0, move |[x, dy]| {
+            let bound = sums(&bound(x, dy, terms + pixels + 1));
+            bound.iter().map(|bound| bound + tolerance::sum(1, START.into())).collect()
+        })
+        .exact_if(exact && is_linear_or_relu(activation))
+        .only(&[How::Lanes]),
+    ]
+}
+
+/// Backward (`x, dy` to `dx`) of max pooling and of the activation that gave `x`.
+pub fn max_pool2d_activated(activation: Activation, case: &Case<Pool2dShape>) -> Pass {
+    let Case { n, shape, .. } = *case;
+    let (x, y, terms) = (shape.x_len(), shape.y_len(), shape.h().kernel() * shape.w().kernel());
+    let pooled = move |x: &[f64], dy: &[f64]| reference::max_pool2d::backward(&shape, n, x, dy);
+    Pass::new(
+        &format!("max_pool2d/backward_{activation:?}"),
+        case,
+        [Data::Samples(x), Data::Gradients(y)],
+        Data::Gradients(x),
+        move |way, [x, dy]| {
+            let (level, n) = (way.level, way.count(n));
+            let y = overwritten(dy.len(), |y| lanes::max_pool2d::forward(level, &shape, n, x, y));
+            overwritten(x.len(), |dx| {
+                lanes::max_pool2d::backward_activated(level, &shape, n, activation, x, &y, dy, dx);
+            })
+        },
+        move |[x, dy]| reference::activation::backward(activation, shape.c(), x, &pooled(x, dy)),
+    )
+    .within(1.0, move |[x, dy]| {
+        tolerance::activation_backward(activation, shape.c(), x, &pooled(x, &magnitudes(dy)), terms)
+    })
+    .exact_if(true)
+    .only(&[How::Lanes])
+}
+
+/// Every pass of both poolings.
+pub fn pool2d(case: &Case<Pool2dShape>) -> Vec<Pass> {
+    let mut passes = [avg_pool2d(case), max_pool2d(case)].concat();
+    for activation in ACTIVATIONS {
+        passes.extend(avg_pool2d_activated(activation, case));
+        passes.push(max_pool2d_activated(activation, case));
+    }
+    passes
+}
+
 pub const ACTIVATIONS: [Activation; 5] =
     [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid, Activation::Softmax];
+
+fn is_linear_or_relu(activation: Activation) -> bool {
+    matches!(activation, Activation::Linear | Activation::Relu)
+}
 
 /// Forward (`x` to `y`) and backward (`y, dy` to `dx`).
 pub fn activation(activation: Activation, case: &Case<usize>) -> [Pass; 2] {
     let channels = case.shape;
-    let exact = matches!(activation, Activation::Linear | Activation::Relu);
+    let exact = is_linear_or_relu(activation);
     let forward = move |x: &[f64]| reference::activation::forward(activation, channels, x);
     [
         Pass::new(
@@ -510,7 +625,7 @@ pub fn activation(activation: Activation, case: &Case<usize>) -> [Pass; 2] {
             },
             move |[y, dy]| reference::activation::backward(activation, channels, y, dy),
         )
-        .within(1.0, move |[y, dy]| tolerance::activation_backward(activation, channels, y, dy))
+        .within(1.0, move |[y, dy]| tolerance::activation_backward(activation, channels, y, dy, 0))
         .exact_if(exact),
     ]
 }
