@@ -71,6 +71,21 @@ fn rows() -> impl Strategy<Value = Case<usize>> {
     (batch(), 1..=40usize).prop_map(|(n, channels)| Case { name: "random", n, shape: channels })
 }
 
+/// A geometry for every kind of pass on batches.
+type Cases = (Case<Conv2dShape>, Case<DenseShape>, Case<Pool2dShape>, Case<usize>);
+
+fn cases() -> impl Strategy<Value = Cases> {
+    (conv2d(), dense(), pool2d(), rows())
+}
+
+fn passes((conv, dense, pool, rows): Cases) -> Vec<Pass> {
+    let mut passes = [pass::conv2d(&conv).all(), pass::dense(&dense).all()].concat();
+    passes.extend(pass::pool2d(&pool));
+    passes.extend(pass::ACTIVATIONS.iter().flat_map(|&activation| pass::activation(activation, &rows)));
+    passes.extend(pass::cross_entropy(&rows));
+    passes
+}
+
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
@@ -174,12 +189,13 @@ proptest! {
     }
 
     #[test]
-    fn nan_taints_no_more_than_its_field(conv in conv2d(), dense in dense(), pool in pool2d(), rows in rows(), seed: u64) {
-        let mut passes = [pass::conv2d(&conv).all(), pass::dense(&dense).all()].concat();
-        passes.extend(pass::pool2d(&pool));
-        passes.extend(pass::ACTIVATIONS.iter().flat_map(|&activation| pass::activation(activation, &rows)));
-        passes.extend(pass::cross_entropy(&rows));
-        passes.iter().for_each(|pass| taints_no_more_than_its_field(pass, seed));
+    fn nan_taints_no_more_than_its_field(cases in cases(), seed: u64) {
+        passes(cases).iter().for_each(|pass| taints_no_more_than_its_field(pass, seed));
+    }
+
+    #[test]
+    fn nan_taints_no_other_sample(cases in cases(), seed: u64) {
+        passes(cases).iter().for_each(|pass| pass.check_isolation(seed));
     }
 
     #[test]

@@ -159,6 +159,26 @@ impl Pass {
         self.check_with(inputs, self.exact);
     }
 
+    /// NaN in one sample changes not a bit of any other.
+    pub fn check_isolation(&self, seed: u64) {
+        let Some(of_one) = self.output.of_one().filter(|_| self.n > 1) else { return };
+        let (inputs, sample) = (self.floats(seed), seed as usize % self.n);
+        let mut tainted = inputs.clone();
+        for (x, data) in tainted.iter_mut().zip(&self.inputs) {
+            if let Some(len) = data.of_one() {
+                x[sample * len..][..len].fill(f32::NAN);
+            }
+        }
+        for way in self.ways() {
+            let others = |inputs| {
+                let mut bits = self.run(way, inputs).bits();
+                bits.drain(sample * of_one..(sample + 1) * of_one);
+                bits
+            };
+            assert!(others(&inputs) == others(&tainted), "{}/{way}: sample {sample} of {}", self.id, self.n);
+        }
+    }
+
     fn check_with(&self, inputs: &[Tensor], exact: bool) {
         let wide: Vec<Vec<f64>> = inputs.iter().map(Tensor::wide).collect();
         let want = (self.reference)(&wide);

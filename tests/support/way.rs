@@ -56,6 +56,14 @@ pub enum Data {
 }
 
 impl Data {
+    /// Numbers of one sample, if samples have their own.
+    pub fn of_one(self) -> Option<usize> {
+        match self {
+            Data::Samples(len) | Data::Gradients(len) | Data::Rows(len) => Some(len),
+            Data::Shared(_) => None,
+        }
+    }
+
     /// Numbers of `n` samples.
     pub fn len(self, n: usize) -> usize {
         match self {
