@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use convlane::Level;
 use convlane::kernels::cross_entropy::{self, Targets};
 use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, max_pool2d};
 use convlane::kernels::{activation, lanes, update};
@@ -16,21 +15,7 @@ use convlane::shape::{Axis, Conv2dShape, DenseShape, Pool2dShape};
 use super::geometry::Case;
 use super::tensor::{START, Tensor, added, in_place, overwritten};
 use super::tolerance;
-use super::way::{Data, How, Way};
-
-/// The serial function or its `par` twin.
-macro_rules! nhwc {
-    ($way:expr, $module:ident::$function:ident) => {
-        if $way.how == How::Par { $module::par::$function } else { $module::$function }
-    };
-}
-
-/// The function of a way, where all have the same arguments.
-macro_rules! pick {
-    ($way:expr, $module:ident::$function:ident) => {
-        if $way.how == How::Lanes { lanes::$module::$function } else { nhwc!($way, $module::$function) }
-    };
-}
+use super::way::{Data, How, Way, nhwc, pick};
 
 type Kernel = dyn Fn(Way, &[Tensor]) -> Tensor + Send + Sync;
 type Formula = dyn Fn(&[Vec<f64>]) -> Vec<f64> + Send + Sync;
@@ -137,7 +122,7 @@ impl Pass {
 
     /// Every way that there is.
     pub fn ways(&self) -> impl Iterator<Item = Way> {
-        Level::available().flat_map(|level| self.hows.iter().map(move |&how| Way { level, how }))
+        Way::all(self.hows)
     }
 
     pub fn run(&self, way: Way, inputs: &[Tensor]) -> Tensor {
@@ -723,7 +708,7 @@ pub fn cross_entropy(case: &Case<usize>) -> [Pass; 4] {
 }
 
 /// Runs a kernel on the samples of each block, their logits and their targets.
-fn by_block(
+pub fn by_block(
     way: Way,
     n: usize,
     classes: usize,

@@ -24,6 +24,22 @@ impl How {
     pub const ALL: [How; 3] = [How::Serial, How::Par, How::Lanes];
 }
 
+/// The serial function of NHWC or its `par` twin.
+macro_rules! nhwc {
+    ($way:expr, $module:ident::$function:ident) => {
+        if $way.how == How::Par { $module::par::$function } else { $module::$function }
+    };
+}
+
+/// The function of a way, where all have the same arguments.
+macro_rules! pick {
+    ($way:expr, $module:ident::$function:ident) => {
+        if $way.how == How::Lanes { lanes::$module::$function } else { nhwc!($way, $module::$function) }
+    };
+}
+
+pub(crate) use {nhwc, pick};
+
 /// How a kernel is run.
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
@@ -74,6 +90,11 @@ impl Data {
 }
 
 impl Way {
+    /// Kernels of these at every level.
+    pub fn all(hows: &'static [How]) -> impl Iterator<Item = Way> {
+        Level::available().flat_map(|level| hows.iter().map(move |&how| Way { level, how }))
+    }
+
     /// Samples that a kernel counts as one.
     fn unit(self) -> usize {
         if self.how == How::Lanes { self.level.lanes() } else { 1 }
