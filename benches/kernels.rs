@@ -1,63 +1,35 @@
-//! Every kernel, forward and backward: the reference in `f64`, then each level on one thread and on all.
+//! Every kernel, forward and backward: the reference in `f64`, then each level on one thread, on all, and on one in the
+//! lanes layout, where random numbers are blocks of random samples as they are.
 //!
 //! Ids are `op/pass/case/how/level`. Throughput counts what the formula needs: two operations a multiply-add for
 //! convolutions and dense layers, so that Gelem/s reads as GFLOP/s, and bytes read and written for all others.
 
-use std::fmt;
 use std::time::{Duration, Instant};
 
 use convlane::Level;
+use convlane::kernels::cast::{self, Pixels};
 use convlane::kernels::cross_entropy::{self, Targets};
 use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, max_pool2d};
-use convlane::kernels::{activation, cast, update};
+use convlane::kernels::{activation, lanes, update};
 use convlane::layer::Activation;
 use convlane::optim::Sgd;
 use convlane::reference;
 use convlane::rng::{Rng, Seed};
 use criterion::measurement::WallTime;
 use criterion::{Bencher, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use geometry::Case;
+use support::geometry::{self, Case};
+use support::pass::by_block;
+use support::way::{How, Way, nhwc, pick};
 
-#[allow(dead_code)]
-#[path = "../tests/support/geometry.rs"]
-mod geometry;
+#[path = "../tests/support/mod.rs"]
+mod support;
 
-/// Samples of a run; the reference is slow and gets few.
+/// Samples of a run, whole blocks at every level; the reference is slow and gets few.
 const SAMPLES: usize = 64;
 const FEW: usize = 2;
 
-/// Vectors of channels in a run of an element-wise kernel.
+/// Vectors of channels in a run of an element-wise kernel, whole blocks again.
 const ROWS: usize = 4096;
-
-/// How a kernel is run.
-#[derive(Clone, Copy)]
-struct Way {
-    level: Level,
-    par: bool,
-}
-
-impl Way {
-    fn serial() -> impl Iterator<Item = Way> {
-        Level::available().map(|level| Way { level, par: false })
-    }
-
-    fn all() -> impl Iterator<Item = Way> {
-        Way::serial().chain(Level::available().map(|level| Way { level, par: true }))
-    }
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", if self.par { "par" } else { "serial" }, self.level)
-    }
-}
-
-/// The serial function or its `par` twin.
-macro_rules! pick {
-    ($way:expr, $module:ident::$function:ident) => {
-        if $way.par { $module::par::$function } else { $module::$function }
-    };
-}
 
 /// What a pass does to one sample.
 #[derive(Clone, Copy)]
@@ -98,18 +70,18 @@ impl<'a> Pass<'a> {
         self
     }
 
-    fn kernel(self, n: usize, run: impl FnMut(Way) + Send) {
-        self.kernel_on(Way::all(), n, run);
+    fn kernel(&mut self, n: usize, run: impl FnMut(Way) + Send) {
+        self.kernel_on(Way::all(&How::ALL), n, run);
     }
 
-    fn kernel_on(mut self, ways: impl Iterator<Item = Way>, n: usize, mut run: impl FnMut(Way) + Send) {
+    fn kernel_on(&mut self, ways: impl IntoIterator<Item = Way>, n: usize, mut run: impl FnMut(Way) + Send) {
         for way in ways {
             self.bench(n, &way.to_string(), |b| b.iter(|| run(way)));
         }
     }
 
     /// A kernel that changes `start`; every run is given a fresh copy, made while the clock stands.
-    fn kernel_in_place(mut self, n: usize, start: &[f32], run: impl Fn(Way, &mut [f32]) + Sync) {
+    fn kernel_in_place(&mut self, n: usize, start: &[f32], run: impl Fn(Way, &mut [f32]) + Sync) {
         let mut y = start.to_vec();
         let mut timed = |way| {
             y.copy_from_slice(start);
@@ -117,7 +89,7 @@ impl<'a> Pass<'a> {
             run(way, &mut y);
             clock.elapsed()
         };
-        for way in Way::all() {
+        for way in Way::all(&How::ALL) {
             self.bench(n, &way.to_string(), |b| b.iter_custom(|runs| (0..runs).map(|_| timed(way)).sum()));
         }
     }
@@ -157,20 +129,33 @@ fn conv2d(c: &mut Criterion) {
         Pass::new(c, "conv2d/forward", name, work)
             .reference(FEW, || reference::conv2d::forward(&shape, FEW, &x64, &w64, Some(&b64)))
             .kernel(SAMPLES, |way| {
-                let (run, scratch) = (pick!(way, conv2d::forward), &mut scratch[usize::from(way.par)]);
-                run(way.level, &shape, SAMPLES, &x, &w, Some(&b), &mut y, scratch);
+                let (level, n) = (way.level, way.count(SAMPLES));
+                if way.how == How::Lanes {
+                    return lanes::conv2d::forward(level, &shape, n, &x, &w, Some(&b), f32::NEG_INFINITY, &mut y);
+                }
+                let (run, scratch) = (nhwc!(way, conv2d::forward), &mut scratch[usize::from(way.how == How::Par)]);
+                run(level, &shape, n, &x, &w, Some(&b), &mut y, scratch);
             });
         Pass::new(c, "conv2d/backward_input", name, work)
             .reference(FEW, || reference::conv2d::backward_input(&shape, FEW, &dy64, &w64))
             .kernel(SAMPLES, |way| {
-                let (run, scratch) = (pick!(way, conv2d::backward_input), &mut scratch[usize::from(way.par)]);
-                run(way.level, &shape, SAMPLES, &dy, &w, &mut dx, scratch);
+                let (level, n) = (way.level, way.count(SAMPLES));
+                if way.how == How::Lanes {
+                    return lanes::conv2d::backward_input(level, &shape, n, &dy, &w, &mut dx);
+                }
+                let run = nhwc!(way, conv2d::backward_input);
+                run(level, &shape, n, &dy, &w, &mut dx, &mut scratch[usize::from(way.how == How::Par)]);
             });
         Pass::new(c, "conv2d/backward_params", name, work)
             .reference(FEW, || reference::conv2d::backward_params(&shape, FEW, &x64, &dy64))
             .kernel(SAMPLES, |way| {
-                let (run, scratch) = (pick!(way, conv2d::backward_params), &mut scratch[usize::from(way.par)]);
-                run(way.level, &shape, SAMPLES, &x, &dy, &mut dw, Some(&mut db), scratch);
+                let (level, n) = (way.level, way.count(SAMPLES));
+                if way.how == How::Lanes {
+                    return lanes::conv2d::backward_params(level, &shape, n, &x, &dy, &mut dw, Some(&mut db));
+                }
+                let run = nhwc!(way, conv2d::backward_params);
+                let scratch = &mut scratch[usize::from(way.how == How::Par)];
+                run(level, &shape, n, &x, &dy, &mut dw, Some(&mut db), scratch);
             });
     }
 }
@@ -186,17 +171,22 @@ fn dense(c: &mut Criterion) {
         Pass::new(c, "dense/forward", name, work)
             .reference(FEW, || reference::dense::forward(&shape, FEW, &x64, &w64, Some(&b64)))
             .kernel(SAMPLES, |way| {
-                pick!(way, dense::forward)(way.level, &shape, SAMPLES, &x, &w, Some(&b), &mut y);
+                let (level, n) = (way.level, way.count(SAMPLES));
+                if way.how == How::Lanes {
+                    return lanes::dense::forward(level, &shape, n, &x, &w, Some(&b), f32::NEG_INFINITY, &mut y);
+                }
+                nhwc!(way, dense::forward)(level, &shape, n, &x, &w, Some(&b), &mut y);
             });
         Pass::new(c, "dense/backward_input", name, work)
             .reference(FEW, || reference::dense::backward_input(&shape, FEW, &dy64, &w64))
             .kernel(SAMPLES, |way| {
-                pick!(way, dense::backward_input)(way.level, &shape, SAMPLES, &dy, &w, &mut dx);
+                pick!(way, dense::backward_input)(way.level, &shape, way.count(SAMPLES), &dy, &w, &mut dx);
             });
         Pass::new(c, "dense/backward_params", name, work)
             .reference(FEW, || reference::dense::backward_params(&shape, FEW, &x64, &dy64))
             .kernel(SAMPLES, |way| {
-                pick!(way, dense::backward_params)(way.level, &shape, SAMPLES, &x, &dy, &mut dw, Some(&mut db));
+                let run = pick!(way, dense::backward_params);
+                run(way.level, &shape, way.count(SAMPLES), &x, &dy, &mut dw, Some(&mut db));
             });
     }
 }
@@ -211,20 +201,28 @@ fn pool2d(c: &mut Criterion) {
 
         Pass::new(c, "avg_pool2d/forward", name, once)
             .reference(FEW, || reference::avg_pool2d::forward(&shape, FEW, &x64))
-            .kernel(SAMPLES, |way| pick!(way, avg_pool2d::forward)(way.level, &shape, SAMPLES, &x, &mut y));
+            .kernel(SAMPLES, |way| {
+                pick!(way, avg_pool2d::forward)(way.level, &shape, way.count(SAMPLES), &x, &mut y);
+            });
         Pass::new(c, "avg_pool2d/backward", name, once)
             .reference(FEW, || reference::avg_pool2d::backward(&shape, FEW, &dy64))
-            .kernel(SAMPLES, |way| pick!(way, avg_pool2d::backward)(way.level, &shape, SAMPLES, &dy, &mut dx));
+            .kernel(SAMPLES, |way| {
+                pick!(way, avg_pool2d::backward)(way.level, &shape, way.count(SAMPLES), &dy, &mut dx);
+            });
         Pass::new(c, "max_pool2d/forward", name, once)
             .reference(FEW, || reference::max_pool2d::forward(&shape, FEW, &x64))
-            .kernel(SAMPLES, |way| pick!(way, max_pool2d::forward)(way.level, &shape, SAMPLES, &x, &mut y));
-
-        max_pool2d::forward(Level::best(), &shape, SAMPLES, &x, &mut y);
-        Pass::new(c, "max_pool2d/backward", name, Work::floats(2 * (x_len + y_len)))
-            .reference(FEW, || reference::max_pool2d::backward(&shape, FEW, &x64, &dy64))
             .kernel(SAMPLES, |way| {
-                pick!(way, max_pool2d::backward)(way.level, &shape, SAMPLES, &x, &y, &dy, &mut dx);
+                pick!(way, max_pool2d::forward)(way.level, &shape, way.count(SAMPLES), &x, &mut y);
             });
+
+        let mut backward = Pass::new(c, "max_pool2d/backward", name, Work::floats(2 * (x_len + y_len)))
+            .reference(FEW, || reference::max_pool2d::backward(&shape, FEW, &x64, &dy64));
+        for way in Way::all(&How::ALL) {
+            pick!(way, max_pool2d::forward)(way.level, &shape, way.count(SAMPLES), &x, &mut y);
+            backward.kernel_on([way], SAMPLES, |way| {
+                pick!(way, max_pool2d::backward)(way.level, &shape, way.count(SAMPLES), &x, &y, &dy, &mut dx);
+            });
+        }
     }
 }
 
@@ -266,11 +264,19 @@ fn cross_entropy(c: &mut Criterion) {
 
         Pass::new(c, "cross_entropy/forward", name, Work::floats(classes + 2))
             .reference(ROWS, || reference::cross_entropy::forward(classes, &z64, &one_hot))
-            .kernel(ROWS, |way| pick!(way, cross_entropy::forward)(way.level, classes, &z, targets, &mut losses));
+            .kernel(ROWS, |way| {
+                let run = pick!(way, cross_entropy::forward);
+                by_block(way, ROWS, classes, &z, targets, |rows, z, targets| {
+                    run(way.level, classes, z, targets, &mut losses[rows]);
+                });
+            });
         Pass::new(c, "cross_entropy/backward", name, Work::floats(2 * classes + 1))
             .reference(ROWS, || reference::cross_entropy::backward(classes, &z64, &one_hot, SCALE.into()))
             .kernel(ROWS, |way| {
-                pick!(way, cross_entropy::backward)(way.level, classes, &z, targets, SCALE, &mut dz);
+                let run = pick!(way, cross_entropy::backward);
+                by_block(way, ROWS, classes, &z, targets, |rows, z, targets| {
+                    run(way.level, classes, z, targets, SCALE, &mut dz[rows.start * classes..][..z.len()]);
+                });
             });
     }
 }
@@ -283,15 +289,36 @@ fn serial(c: &mut Criterion) {
         let rule = Sgd::new(0.05).momentum(0.9);
         Pass::new(c, "sgd/update", name, Work::floats(5 * channels))
             .reference(ROWS, || reference::update::sgd(0.05, 0.9, false, &w64, &dw64, &v64))
-            .kernel_on(Way::serial(), ROWS, |way| update::sgd(way.level, &rule, &dw, &mut w, &mut v));
+            .kernel_on(Way::all(&[How::Serial]), ROWS, |way| update::sgd(way.level, &rule, &dw, &mut w, &mut v));
 
         let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(ROWS * channels).collect();
         let mut x = vec![0.0; bytes.len()];
         Pass::new(c, "cast/scale_u8", name, Work::Bytes((1 + size_of::<f32>()) * channels))
             .reference(ROWS, || bytes.iter().map(|&byte| f64::from(byte) / 255.0).collect::<Vec<_>>())
-            .kernel_on(Way::serial(), ROWS, |way| cast::scale_u8(way.level, 1.0 / 255.0, &bytes, &mut x));
+            .kernel_on(Way::all(&[How::Serial]), ROWS, |way| cast::scale_u8(way.level, 1.0 / 255.0, &bytes, &mut x));
     }
 }
 
-criterion_group!(benches, conv2d, dense, pool2d, activations, cross_entropy, serial);
+/// Samples of an image into blocks.
+fn pack(c: &mut Criterion) {
+    for Case { name, shape, .. } in picked(geometry::conv2d(), &["lenet1"]) {
+        let len = shape.x_len();
+        let [floats] = random([SAMPLES * len]);
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(SAMPLES * len).collect();
+        let mut x = floats.clone();
+        for (pass, size, pixels) in [
+            ("pack/samples_u8", size_of::<u8>(), Pixels::U8 { values: &bytes, scale: 1.0 / 255.0 }),
+            ("pack/samples_f32", size_of::<f32>(), Pixels::F32(&floats)),
+        ] {
+            let work = Work::Bytes((size + size_of::<f32>()) * len);
+            Pass::new(c, pass, name, work).kernel_on(Way::all(&[How::Lanes]), SAMPLES, |way| {
+                for (samples, block) in way.blocks(SAMPLES).zip(x.chunks_exact_mut(way.len(1, len))) {
+                    lanes::pack::samples(way.level, pixels, samples, block);
+                }
+            });
+        }
+    }
+}
+
+criterion_group!(benches, conv2d, dense, pool2d, activations, cross_entropy, serial, pack);
 criterion_main!(benches);

@@ -8,7 +8,7 @@ use convlane::shape::{Conv2dShape, DenseShape, Padding, Pool2dShape, Shape, Size
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use support::geometry::Case;
-use support::pass::{self, AffinePasses, Pass, Way};
+use support::pass::{self, AffinePasses, Pass};
 use support::tensor::{START, Tensor};
 
 /// Few samples, or enough that a parallel kernel puts several into a piece.
@@ -71,6 +71,21 @@ fn rows() -> impl Strategy<Value = Case<usize>> {
     (batch(), 1..=40usize).prop_map(|(n, channels)| Case { name: "random", n, shape: channels })
 }
 
+/// A geometry for every kind of pass on batches.
+type Cases = (Case<Conv2dShape>, Case<DenseShape>, Case<Pool2dShape>, Case<usize>);
+
+fn cases() -> impl Strategy<Value = Cases> {
+    (conv2d(), dense(), pool2d(), rows())
+}
+
+fn passes((conv, dense, pool, rows): Cases) -> Vec<Pass> {
+    let mut passes = [pass::conv2d(&conv).all(), pass::dense(&dense).all()].concat();
+    passes.extend(pass::pool2d(&pool));
+    passes.extend(pass::ACTIVATIONS.iter().flat_map(|&activation| pass::activation(activation, &rows)));
+    passes.extend(pass::cross_entropy(&rows));
+    passes
+}
+
 fn dot(a: &[f32], b: &[f32]) -> f64 {
     assert_eq!(a.len(), b.len());
     a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
@@ -80,7 +95,7 @@ fn dot(a: &[f32], b: &[f32]) -> f64 {
 fn is_linear(pass: &Pass, seed: u64) {
     let combine = |a: &[f32], b: &[f32]| Tensor::collect(a.iter().zip(b).map(|(a, b)| 3.0 * a + b));
     let [a, b] = [seed, seed ^ 1].map(|seed| pass.integers(seed).swap_remove(0));
-    for way in Way::all() {
+    for way in pass.ways() {
         let run = |x: Tensor| {
             let mut inputs = pass.integers(seed);
             inputs[0] = x;
@@ -95,7 +110,7 @@ fn is_linear(pass: &Pass, seed: u64) {
 fn is_adjoint(passes: &AffinePasses, seed: u64) {
     let (xw, dyw) = (passes.forward_no_bias.integers(seed), passes.backward_input.integers(seed));
     let (x, w, dy) = (&xw[0], &dyw[1], &dyw[0]);
-    for way in Way::all() {
+    for way in passes.forward_no_bias.ways() {
         let run = |pass: &Pass, a: &Tensor, b: &Tensor| pass.run(way, &[a.clone(), b.clone()]);
         let forward = dot(&run(&passes.forward_no_bias, x, w), dy);
         assert_eq!(forward, dot(&run(&passes.backward_input, dy, w), x), "dx, {way}");
@@ -137,7 +152,7 @@ proptest! {
 
     #[test]
     fn pool2d_is_the_reference(case in pool2d(), seed: u64) {
-        for pass in [pass::avg_pool2d(&case), pass::max_pool2d(&case)].as_flattened() {
+        for pass in pass::pool2d(&case) {
             pass.check_on(&pass.integers(seed));
         }
     }
@@ -168,25 +183,26 @@ proptest! {
         let [forward, backward] = pass::avg_pool2d(&case);
         is_linear(&forward, seed);
         let (x, dy) = (forward.integers(seed), backward.integers(seed));
-        for way in Way::all() {
+        for way in forward.ways() {
             assert_eq!(dot(&forward.run(way, &x), &dy[0]), dot(&backward.run(way, &dy), &x[0]), "{way}");
         }
     }
 
     #[test]
-    fn nan_taints_no_more_than_its_field(conv in conv2d(), dense in dense(), pool in pool2d(), rows in rows(), seed: u64) {
-        let mut passes = [pass::conv2d(&conv).all(), pass::dense(&dense).all()].concat();
-        passes.extend([pass::avg_pool2d(&pool), pass::max_pool2d(&pool)].concat());
-        passes.extend(pass::ACTIVATIONS.iter().flat_map(|&activation| pass::activation(activation, &rows)));
-        passes.extend(pass::cross_entropy(&rows));
-        passes.iter().for_each(|pass| taints_no_more_than_its_field(pass, seed));
+    fn nan_taints_no_more_than_its_field(cases in cases(), seed: u64) {
+        passes(cases).iter().for_each(|pass| taints_no_more_than_its_field(pass, seed));
+    }
+
+    #[test]
+    fn nan_taints_no_other_sample(cases in cases(), seed: u64) {
+        passes(cases).iter().for_each(|pass| pass.check_isolation(seed));
     }
 
     #[test]
     fn softmax_is_a_distribution(case in rows(), limit in 0.0..1e4f32, seed: u64) {
         let [softmax, _] = pass::activation(Activation::Softmax, &case);
         let z = logits(&case, limit, seed);
-        for way in Way::all() {
+        for way in softmax.ways() {
             for p in softmax.run(way, &z).chunks(case.shape) {
                 prop_assert!(p.iter().all(|p| (0.0..=1.0).contains(p)));
                 let sum: f64 = p.iter().map(|&p| f64::from(p)).sum();
@@ -199,7 +215,7 @@ proptest! {
     fn cross_entropy_is_finite(case in rows(), limit in 0.0..1e4f32, seed: u64) {
         let [losses, gradient, ..] = pass::cross_entropy(&case);
         let z = logits(&case, limit, seed);
-        for way in Way::all() {
+        for way in losses.ways() {
             prop_assert!(losses.run(way, &z).iter().all(|loss| (0.0..=3e4).contains(loss)));
             prop_assert!(gradient.run(way, &z).iter().all(|dz| (-1.0..=1.0).contains(dz)));
         }
@@ -217,7 +233,7 @@ proptest! {
                 let tensors = |part: fn(&(&[f32], &[f32])) -> Tensor| parts.iter().map(part).collect::<Vec<_>>();
                 let heads = tensors(|(head, _)| Tensor::collect(head.iter().copied()));
                 let tails = tensors(|(_, tail)| Tensor::collect(tail.iter().copied()));
-                for way in Way::all() {
+                for way in whole.ways() {
                     let parts = [head.run(way, &heads).bits(), tail.run(way, &tails).bits()].concat();
                     prop_assert_eq!(whole.run(way, &inputs).bits(), parts, "{}/{}", whole.id, way);
                 }

@@ -2,10 +2,10 @@
 
 mod support;
 
-use convlane::optim::Sgd;
 use rayon::ThreadPool;
 use support::geometry::{self, Case};
-use support::pass::{self, Pass, Way};
+use support::pass::{self, Pass};
+use support::way::How;
 
 fn pools() -> Vec<ThreadPool> {
     let pool = |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -16,7 +16,7 @@ fn same_bits<S, P: IntoIterator<Item = Pass>>(cases: &[Case<S>], passes: impl Fn
     let pools = pools();
     for pass in cases.iter().flat_map(passes) {
         let inputs = pass.floats(4);
-        for way in Way::all().filter(|way| way.par) {
+        for way in pass.ways().filter(|way| way.how == How::Par) {
             let bits = |pool: &ThreadPool| pool.install(|| pass.run(way, &inputs)).bits();
             let (alone, others) = (bits(&pools[0]), &pools[1..]);
             for pool in others {
@@ -38,7 +38,7 @@ fn dense() {
 
 #[test]
 fn pool2d() {
-    same_bits(&geometry::pool2d(), |case| [pass::avg_pool2d(case), pass::max_pool2d(case)].into_iter().flatten());
+    same_bits(&geometry::pool2d(), pass::pool2d);
 }
 
 #[test]
@@ -47,5 +47,4 @@ fn rows() {
         same_bits(&geometry::rows(), |case| pass::activation(activation, case));
     }
     same_bits(&geometry::rows(), pass::cross_entropy);
-    same_bits(&geometry::rows(), |case| [pass::sgd(case, Sgd::new(0.1).momentum(0.9))]);
 }

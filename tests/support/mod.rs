@@ -8,3 +8,4 @@ pub mod pass;
 pub mod pictures;
 pub mod tensor;
 pub mod tolerance;
+pub mod way;

@@ -33,20 +33,20 @@ pub fn activation(activation: Activation, channels: usize, x: &[f64], y: &[f64])
     }
 }
 
-/// The formulas of the gradients on absolute values are sums of few products.
-pub fn activation_backward(activation: Activation, channels: usize, y: &[f64], dy: &[f64]) -> Vec<f64> {
-    let each = |terms, magnitude: fn(f64, f64) -> f64| {
-        y.iter().zip(dy).map(|(y, dy)| sum(terms, magnitude(y.abs(), dy.abs()))).collect()
+/// The formulas of the gradients on absolute values are sums of few products, besides the `terms` that `dy` summed.
+pub fn activation_backward(activation: Activation, channels: usize, y: &[f64], dy: &[f64], terms: usize) -> Vec<f64> {
+    let each = |more, magnitude: fn(f64, f64) -> f64| {
+        y.iter().zip(dy).map(|(y, dy)| sum(terms + more, magnitude(y.abs(), dy.abs()))).collect()
     };
     match activation {
-        Activation::Linear | Activation::Relu => vec![0.0; y.len()],
+        Activation::Linear | Activation::Relu => each(0, |_, dy| dy),
         Activation::Tanh => each(3, |y, dy| dy * (1.0 + y * y)),
         Activation::Sigmoid => each(3, |y, dy| dy * y * (1.0 + y)),
         Activation::Softmax => {
             let rows = y.chunks(channels).zip(dy.chunks(channels));
             rows.flat_map(|(y, dy)| {
                 let dot: f64 = y.iter().zip(dy).map(|(y, dy)| (y * dy).abs()).sum();
-                y.iter().zip(dy).map(move |(y, dy)| sum(channels + 2, y.abs() * (dy.abs() + dot)))
+                y.iter().zip(dy).map(move |(y, dy)| sum(terms + channels + 2, y.abs() * (dy.abs() + dot)))
             })
             .collect()
         }

@@ -87,7 +87,7 @@ pub fn backward_activated(
     if let Some(db) = &db {
         check_len!(db, shape.c);
     }
-    if shape.h.is_disjoint() && shape.w.is_disjoint() && activation != Activation::Softmax {
+    if pool2d::fuses(shape, activation) {
         return spread_once(level, shape, n, dy, Some((activation, x)), dx, db);
     }
     backward(level, shape, n, dy, dx);

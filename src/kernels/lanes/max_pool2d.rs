@@ -81,7 +81,7 @@ pub fn backward_activated(
     if !disjoint || !shape.h.is_covered() || !shape.w.is_covered() {
         dx.fill(0.0);
     }
-    let inside = if disjoint && activation != Activation::Softmax { activation } else { Activation::Linear };
+    let inside = if pool2d::fuses(shape, activation) { activation } else { Activation::Linear };
     dispatch!(level, s => {
         let outputs = y.chunks_exact(shape.c * lanes).zip(dy.chunks_exact(shape.c * lanes));
         for (window, outputs) in pool2d::windows(lanes, shape, n).zip(outputs) {

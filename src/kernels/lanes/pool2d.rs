@@ -1,6 +1,7 @@
 //! What both poolings share: the pixels under each window.
 
 use crate::kernels::check_len;
+use crate::layer::Activation;
 use crate::shape::{Pool2dShape, batch_len};
 use crate::simd::Level;
 
@@ -43,6 +44,18 @@ pub(super) fn windows(lanes: usize, shape: &Pool2dShape, n: usize) -> impl Itera
             })
         })
     })
+}
+
+/// Whether a gradient can go on through `activation` pixel by pixel: no pixel waits for a second window, and those under
+/// none have nothing to pass on but zero.
+pub(super) fn fuses(shape: &Pool2dShape, activation: Activation) -> bool {
+    let fuses = match activation {
+        Activation::Linear | Activation::Relu => true,
+        // NaN times zero is NaN.
+        Activation::Tanh | Activation::Sigmoid => shape.h.is_covered() && shape.w.is_covered(),
+        Activation::Softmax => false,
+    };
+    fuses && shape.h.is_disjoint() && shape.w.is_disjoint()
 }
 
 pub(super) fn check(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &[f32]) {
