@@ -166,7 +166,7 @@ fn dense(c: &mut Criterion) {
         let [x, w, b, dy] = random([SAMPLES * x_len, shape.w_len(), y_len, SAMPLES * y_len]);
         let [x64, w64, b64, dy64] = [&x[..FEW * x_len], &w, &b, &dy[..FEW * y_len]].map(wide);
         let [mut dx, mut dw, mut db, mut y] = [&x, &w, &b, &dy].map(Vec::clone);
-        let work = Work::MultiplyAdds(shape.w_len());
+        let (work, mut scratch) = (Work::MultiplyAdds(shape.w_len()), Vec::new());
 
         Pass::new(c, "dense/forward", name, work)
             .reference(FEW, || reference::dense::forward(&shape, FEW, &x64, &w64, Some(&b64)))
@@ -185,8 +185,13 @@ fn dense(c: &mut Criterion) {
         Pass::new(c, "dense/backward_params", name, work)
             .reference(FEW, || reference::dense::backward_params(&shape, FEW, &x64, &dy64))
             .kernel(SAMPLES, |way| {
-                let run = pick!(way, dense::backward_params);
-                run(way.level, &shape, way.count(SAMPLES), &x, &dy, &mut dw, Some(&mut db));
+                let (level, n) = (way.level, way.count(SAMPLES));
+                if way.how == How::Lanes {
+                    scratch.resize(lanes::dense::scratch_len(level, &shape, n), 0.0);
+                    let db = Some(&mut db[..]);
+                    return lanes::dense::backward_params(level, &shape, n, &x, &dy, &mut dw, db, &mut scratch);
+                }
+                nhwc!(way, dense::backward_params)(level, &shape, n, &x, &dy, &mut dw, Some(&mut db));
             });
     }
 }

@@ -256,14 +256,9 @@ impl Axis {
         start.saturating_sub(self.before)..(start + self.kernel).saturating_sub(self.before).min(self.input)
     }
 
-    /// Whether undilated windows share no input.
-    pub(crate) fn is_disjoint(&self) -> bool {
-        self.kernel <= self.stride
-    }
-
-    /// Whether every input lies under an undilated window.
-    pub(crate) fn is_covered(&self) -> bool {
-        self.kernel >= self.stride && self.field(self.output - 1).end == self.input
+    /// Whether every input lies under exactly one undilated window.
+    fn is_partition(&self) -> bool {
+        self.kernel == self.stride && self.field(self.output - 1).end == self.input
     }
 }
 
@@ -409,6 +404,11 @@ impl Pool2dShape {
     /// The window along the columns' axis.
     pub fn w(&self) -> &Axis {
         &self.w
+    }
+
+    /// Whether every pixel lies under exactly one window.
+    pub fn is_partition(&self) -> bool {
+        self.h.is_partition() && self.w.is_partition()
     }
 
     /// Channels.

@@ -129,6 +129,10 @@ fn refuses_outputs_in_lanes(level: Level) {
 
     let shape = DenseShape::new(2, 3).unwrap();
     let (x, w, y) = (block(2), [1.0; 6], block(3));
+    let scratch = |n| vec![0.0; dense::scratch_len(level, &shape, n)];
+    let params = |n: usize, dw: &mut [f32], db: Option<&mut [f32]>, scratch: &mut [f32]| {
+        dense::backward_params(level, &shape, n, &x[..n * x.len()], &y[..n * y.len()], dw, db, scratch);
+    };
     for mut wrong in wrong(3) {
         refuses("dense y", || dense::forward(level, &shape, 1, &x, &w, None, NONE, &mut wrong));
     }
@@ -138,13 +142,16 @@ fn refuses_outputs_in_lanes(level: Level) {
     for wrong in [2, 4] {
         let (b, db) = (vec![1.0; wrong], &mut vec![0.0; wrong]);
         refuses("dense b", || dense::forward(level, &shape, 1, &x, &w, Some(&b), NONE, &mut block(3)));
-        refuses("dense db", || dense::backward_params(level, &shape, 1, &x, &y, &mut [0.0; 6], Some(db)));
-        refuses("dense db", || dense::backward_params(level, &shape, 0, &[], &[], &mut [0.0; 6], Some(db)));
+        refuses("dense db", || params(1, &mut [0.0; 6], Some(db), &mut scratch(1)));
+        refuses("dense db", || params(0, &mut [0.0; 6], Some(db), &mut scratch(0)));
     }
     for wrong in [5, 7] {
         let dw = &mut vec![0.0; wrong];
-        refuses("dense dw", || dense::backward_params(level, &shape, 1, &x, &y, dw, None));
-        refuses("dense dw", || dense::backward_params(level, &shape, 0, &[], &[], dw, None));
+        refuses("dense dw", || params(1, dw, None, &mut scratch(1)));
+        refuses("dense dw", || params(0, dw, None, &mut scratch(0)));
+    }
+    for n in [0, 2] {
+        refuses("dense scratch", || params(1, &mut [0.0; 6], None, &mut scratch(n)));
     }
 
     let shape = Pool2dShape::new(Shape::hwc(2, 2, 3), &Window::new(2)).unwrap();
@@ -157,17 +164,24 @@ fn refuses_outputs_in_lanes(level: Level) {
     for mut wrong in wrong(12) {
         refuses("avg_pool2d dx", || avg_pool2d::backward(level, &shape, 1, &y, &mut wrong));
         refuses("max_pool2d dx", || max_pool2d::backward(level, &shape, 1, &x, &y, &y, &mut wrong));
-        for function in pass::ACTIVATIONS {
-            let dx = &mut wrong;
-            refuses("avg_pool2d dx", || avg_pool2d::backward_activated(level, &shape, 1, function, &x, &y, dx, None));
-            refuses("max_pool2d dx", || max_pool2d::backward_activated(level, &shape, 1, function, &x, &y, &y, dx));
+        for function in pass::ELEMENT_WISE {
+            let x = &mut wrong;
+            refuses("avg_pool2d x", || avg_pool2d::backward_activated(level, &shape, 1, function, &y, x, None));
+            refuses("max_pool2d x", || max_pool2d::backward_activated(level, &shape, 1, function, &y, &y, x, None));
         }
     }
+    for wrong in [2, 4] {
+        let (x, db, relu) = (&mut block(12), &mut vec![0.0; wrong][..], Activation::Relu);
+        refuses("avg_pool2d db", || avg_pool2d::backward_activated(level, &shape, 1, relu, &y, x, Some(db)));
+        refuses("max_pool2d db", || max_pool2d::backward_activated(level, &shape, 1, relu, &y, &y, x, Some(db)));
+    }
+    let overlapping = Window { stride: 1.into(), ..Window::new(2) };
+    let (overlapping, linear) = (Pool2dShape::new(Shape::hwc(2, 3, 2), &overlapping).unwrap(), Activation::Linear);
+    let (x, y4) = (&mut block(12), block(4));
+    refuses("shared pixels", || avg_pool2d::backward_activated(level, &overlapping, 1, linear, &y4, x, None));
+    refuses("shared pixels", || max_pool2d::backward_activated(level, &overlapping, 1, linear, &y4, &y4, x, None));
+    refuses("softmax", || avg_pool2d::backward_activated(level, &shape, 1, Activation::Softmax, &y, x, None));
     for function in pass::ACTIVATIONS {
-        for wrong in [2, 4] {
-            let (dx, db) = (&mut block(12), Some(&mut vec![0.0; wrong][..]));
-            refuses("avg_pool2d db", || avg_pool2d::backward_activated(level, &shape, 1, function, &x, &y, dx, db));
-        }
         for wrong in wrong(6) {
             refuses("rows", || activation::forward(level, function, 3, &mut wrong.clone()));
             refuses("rows", || activation::backward(level, function, 3, &wrong, &mut wrong.clone()));

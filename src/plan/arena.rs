@@ -52,6 +52,7 @@ impl Arena {
         let samples = |len: usize| len.checked_mul(group).ok_or(Error::TooLarge { what: "arena" });
         let lens = [steps[0].x_len].into_iter().chain(steps.iter().map(|step| step.y_len));
         let values = lens.map(|len| place(samples(len)?)).collect::<Result<_>>()?;
+        let widest = if in_lanes { widest_outside(steps) } else { widest };
         let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
         let output = if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 };
         let outputs = [place(output)?, place(output)?];
@@ -63,6 +64,12 @@ impl Arena {
     pub fn scratch(&self, step: &Step) -> Range<usize> {
         self.scratch.start..self.scratch.end.min(self.scratch.start + scratch_len(step))
     }
+}
+
+/// The longest value whose gradient does not take its own place.
+fn widest_outside(steps: &[Step]) -> usize {
+    let inputs = steps.iter().filter(|step| !step.through).map(|step| step.x_len);
+    inputs.chain(steps.last().map(|last| last.y_len)).max().unwrap_or(1)
 }
 
 /// Samples of a group that are computed one after the other.

@@ -32,7 +32,8 @@ pub(super) struct Step {
     /// Places in the flat parameter vector.
     pub kernel: Range<usize>,
     pub bias: Option<Range<usize>>,
-    /// Of a pooling after a convolution: whether its backward pass goes on through that one's activation and bias.
+    /// Of a pooling after a convolution: whether its backward pass goes on through that one's activation and bias, in
+    /// place, where the engine can.
     pub through: bool,
 }
 
@@ -87,8 +88,10 @@ fn fuse(mut steps: &[Step]) -> Vec<Step> {
             head.layers.end = layers.end;
             steps = tail;
         }
-        let after_convolution = fused.last().is_some_and(|before| matches!(before.op, Op::Conv2d(_)));
-        head.through = after_convolution && matches!(head.op, Op::AvgPool2d(_) | Op::MaxPool2d(_));
+        if let Op::AvgPool2d(shape) | Op::MaxPool2d(shape) = head.op {
+            let after_convolution = fused.last().is_some_and(|before| matches!(before.op, Op::Conv2d(_)));
+            head.through = after_convolution && shape.is_partition();
+        }
         fused.push(head);
     }
     fused

@@ -314,7 +314,14 @@ impl Affine for Case<DenseShape> {
     }
 
     fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>) {
-        pick!(way, dense::backward_params)(way.level, &self.shape, way.count(self.n), x, dy, dw, db);
+        let (level, shape) = (way.level, &self.shape);
+        if way.how == How::Lanes {
+            let n = way.count(self.n);
+            let run = |scratch: &mut [f32]| lanes::dense::backward_params(level, shape, n, x, dy, dw, db, scratch);
+            overwritten(lanes::dense::scratch_len(level, shape, n), run);
+            return;
+        }
+        nhwc!(way, dense::backward_params)(level, shape, self.n, x, dy, dw, db);
     }
 
     fn reference_forward(&self, x: &[f64], w: &[f64], b: Option<&[f64]>) -> Vec<f64> {
@@ -520,8 +527,8 @@ pub fn avg_pool2d_activated(activation: Activation, case: &Case<Pool2dShape>) ->
     let (x, y, c, exact) = (shape.x_len(), shape.y_len(), shape.c(), halves(&shape));
     let (terms, pixels) = (shape.h().kernel() * shape.w().kernel() + 1, n * x / c);
     let run = move |way: Way, x: &[f32], dy: &[f32], db: Option<&mut [f32]>| {
-        overwritten(x.len(), |dx| {
-            lanes::avg_pool2d::backward_activated(way.level, &shape, way.count(n), activation, x, dy, dx, db);
+        in_place(x, |x| {
+            lanes::avg_pool2d::backward_activated(way.level, &shape, way.count(n), activation, dy, x, db);
         })
     };
     let gradient = move |x: &[f64], dy: &[f64]| {
@@ -574,8 +581,8 @@ pub fn max_pool2d_activated(activation: Activation, case: &Case<Pool2dShape>) ->
         move |way, [x, dy]| {
             let (level, n) = (way.level, way.count(n));
             let y = overwritten(dy.len(), |y| lanes::max_pool2d::forward(level, &shape, n, x, y));
-            overwritten(x.len(), |dx| {
-                lanes::max_pool2d::backward_activated(level, &shape, n, activation, x, &y, dy, dx);
+            in_place(x, |x| {
+                lanes::max_pool2d::backward_activated(level, &shape, n, activation, &y, dy, x, None);
             })
         },
         move |[x, dy]| reference::activation::backward(activation, shape.c(), x, &pooled(x, dy)),
@@ -590,7 +597,7 @@ pub fn max_pool2d_activated(activation: Activation, case: &Case<Pool2dShape>) ->
 /// Every pass of both poolings.
 pub fn pool2d(case: &Case<Pool2dShape>) -> Vec<Pass> {
     let mut passes = [avg_pool2d(case), max_pool2d(case)].concat();
-    for activation in ACTIVATIONS {
+    for activation in ELEMENT_WISE.into_iter().filter(|_| case.shape.is_partition()) {
         passes.extend(avg_pool2d_activated(activation, case));
         passes.push(max_pool2d_activated(activation, case));
     }
@@ -599,6 +606,9 @@ pub fn pool2d(case: &Case<Pool2dShape>) -> Vec<Pass> {
 
 pub const ACTIVATIONS: [Activation; 5] =
     [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid, Activation::Softmax];
+
+/// Those that a gradient can go through number by number.
+pub const ELEMENT_WISE: [Activation; 4] = [Activation::Linear, Activation::Relu, Activation::Tanh, Activation::Sigmoid];
 
 fn is_linear_or_relu(activation: Activation) -> bool {
     matches!(activation, Activation::Linear | Activation::Relu)

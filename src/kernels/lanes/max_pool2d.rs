@@ -10,7 +10,7 @@
 //! | `y`, `dy` | `[n][oh][ow][c][lane]` |
 
 use super::pool2d::{self, Window};
-use super::{activation, weights};
+use super::weights;
 use crate::kernels::activation::gradient;
 use crate::kernels::check_len;
 use crate::layer::Activation;
@@ -54,73 +54,80 @@ fn largest<S: Simd>(s: S, window: Window, x: &[f32], y: &mut [f32]) {
 /// # Panics
 /// If a slice has not the length of its shape.
 pub fn backward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
-    backward_activated(level, shape, n, Activation::Linear, x, y, dy, dx, None);
+    pool2d::check(level, shape, n, x, y);
+    check_len!(dy, y.len());
+    check_len!(dx, x.len());
+    dx.fill(0.0);
+    let lanes = level.lanes();
+    dispatch!(level, s => {
+        let outputs = y.chunks_exact(shape.c * lanes).zip(dy.chunks_exact(shape.c * lanes));
+        for (window, (y, dy)) in pool2d::windows(lanes, shape, n).zip(outputs) {
+            add_rewards(s, window, x, y, dy, dx);
+        }
+    });
 }
 
-/// [`backward`], on through the activation whose output `x` the pooling took, in one pass, and into the gradient `db` of
-/// the bias before it: `dx` overwritten, `db` added to.
+#[inline(always)]
+fn add_rewards<S: Simd>(s: S, window: Window, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+    let zero = s.splat(0.0);
+    for ((y, dy), first) in y.chunks_exact(S::LANES).zip(dy.chunks_exact(S::LANES)).zip((0..).step_by(S::LANES)) {
+        let (max, mut reward) = (s.load(y), s.load(dy));
+        for pixel in window.pixels() {
+            let (x, dx) = (s.load(&x[pixel + first..]), &mut dx[pixel + first..]);
+            let won = s.or(s.eq(x, max), s.is_nan(x));
+            s.store(s.add(s.load(dx), s.select(won, reward, zero)), dx);
+            reward = s.select(won, zero, reward);
+        }
+    }
+}
+
+/// [`backward`] and on, in one pass, through the activation whose output `x` the pooling took; then into the gradient `db` of
+/// the bias before it. `x` becomes the gradient before the activation; `db` is added to.
 ///
 /// # Panics
-/// If a slice has not the length of its shape.
+/// If a slice has not the length of its shape, windows share pixels or leave some out
+/// ([`is_partition`](Pool2dShape::is_partition)), or the activation is a softmax.
 #[allow(clippy::too_many_arguments)]
 pub fn backward_activated(
     level: Level,
     shape: &Pool2dShape,
     n: usize,
     activation: Activation,
-    x: &[f32],
     y: &[f32],
     dy: &[f32],
-    dx: &mut [f32],
+    x: &mut [f32],
     db: Option<&mut [f32]>,
 ) {
     pool2d::check(level, shape, n, x, y);
     check_len!(dy, y.len());
-    check_len!(dx, x.len());
-    let (lanes, disjoint) = (level.lanes(), shape.h.is_disjoint() && shape.w.is_disjoint());
-    if !disjoint || !shape.h.is_covered() || !shape.w.is_covered() {
-        dx.fill(0.0);
-    }
-    let inside = if pool2d::fuses(shape, activation) { activation } else { Activation::Linear };
+    pool2d::check_activated(shape, activation, &db);
+    let lanes = level.lanes();
     dispatch!(level, s => {
         let outputs = y.chunks_exact(shape.c * lanes).zip(dy.chunks_exact(shape.c * lanes));
-        for (window, outputs) in pool2d::windows(lanes, shape, n).zip(outputs) {
-            if disjoint && window.is_two_by_two() {
-                reward(s, Window { rows: 2, cols: 2, ..window }, true, inside, x, outputs, dx);
+        for (window, (y, dy)) in pool2d::windows(lanes, shape, n).zip(outputs) {
+            if window.is_two_by_two() {
+                reward(s, Window { rows: 2, cols: 2, ..window }, activation, y, dy, x);
             } else {
-                reward(s, window, disjoint, inside, x, outputs, dx);
+                reward(s, window, activation, y, dy, x);
             }
         }
     });
-    if inside != activation {
-        activation::backward(level, activation, shape.c, x, dx);
-    }
     if let Some(db) = db {
-        weights::bias(level, shape.c, dx, db);
+        weights::bias(level, shape.c, x, db);
     }
 }
 
-/// Overwrites or adds to the pixels of a window.
 #[inline(always)]
-fn reward<S: Simd>(
-    s: S,
-    window: Window,
-    overwrite: bool,
-    activation: Activation,
-    x: &[f32],
-    (y, dy): (&[f32], &[f32]),
-    dx: &mut [f32],
-) {
+fn reward<S: Simd>(s: S, window: Window, activation: Activation, y: &[f32], dy: &[f32], x: &mut [f32]) {
     let zero = s.splat(0.0);
     for ((y, dy), first) in y.chunks_exact(S::LANES).zip(dy.chunks_exact(S::LANES)).zip((0..).step_by(S::LANES)) {
         let (max, mut reward) = (s.load(y), s.load(dy));
         for row in 0..window.rows {
             for col in 0..window.cols {
-                let at = window.first + row * window.row + col * window.pixel + first;
-                let (x, dx) = (s.load(&x[at..]), &mut dx[at..]);
+                let place = &mut x[window.first + row * window.row + col * window.pixel + first..];
+                let x = s.load(place);
                 let won = s.or(s.eq(x, max), s.is_nan(x));
-                let share = gradient(s, activation, x, s.select(won, reward, zero));
-                s.store(if overwrite { share } else { s.add(s.load(dx), share) }, dx);
+                s.store(gradient(s, activation, x, s.select(won, reward, zero)), place);
                 reward = s.select(won, zero, reward);
             }
         }

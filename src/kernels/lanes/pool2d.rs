@@ -46,16 +46,13 @@ pub(super) fn windows(lanes: usize, shape: &Pool2dShape, n: usize) -> impl Itera
     })
 }
 
-/// Whether a gradient can go on through `activation` pixel by pixel: no pixel waits for a second window, and those under
-/// none have nothing to pass on but zero.
-pub(super) fn fuses(shape: &Pool2dShape, activation: Activation) -> bool {
-    let fuses = match activation {
-        Activation::Linear | Activation::Relu => true,
-        // NaN times zero is NaN.
-        Activation::Tanh | Activation::Sigmoid => shape.h.is_covered() && shape.w.is_covered(),
-        Activation::Softmax => false,
-    };
-    fuses && shape.h.is_disjoint() && shape.w.is_disjoint()
+/// Checks that a gradient can go on through an activation pixel by pixel.
+pub(super) fn check_activated(shape: &Pool2dShape, activation: Activation, db: &Option<&mut [f32]>) {
+    assert!(shape.is_partition(), "windows that share pixels or leave some out");
+    assert!(activation != Activation::Softmax, "a softmax is not element-wise");
+    if let Some(db) = db {
+        check_len!(db, shape.c);
+    }
 }
 
 pub(super) fn check(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &[f32]) {

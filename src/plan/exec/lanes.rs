@@ -53,12 +53,12 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
         Op::AvgPool2d(shape) if step.through => {
             let before = &steps[index - 1];
             let (_, db) = record.partials(index - 1, before);
-            avg_pool2d::backward_activated(level, shape, n, before.activation, x, dy, dx, db);
+            avg_pool2d::backward_activated(level, shape, n, before.activation, dy, x, db);
         }
         Op::MaxPool2d(shape) if step.through => {
             let before = &steps[index - 1];
             let (_, db) = record.partials(index - 1, before);
-            max_pool2d::backward_activated(level, shape, n, before.activation, x, y, dy, dx, db);
+            max_pool2d::backward_activated(level, shape, n, before.activation, y, dy, x, db);
         }
         Op::AvgPool2d(shape) => avg_pool2d::backward(level, shape, n, dy, dx),
         Op::MaxPool2d(shape) => max_pool2d::backward(level, shape, n, x, y, dy, dx),

@@ -46,8 +46,10 @@ struct Backward<'a> {
     n: usize,
     index: usize,
     steps: &'a [Step],
-    x: &'a [f32],
+    /// Changed to its gradient by a pooling that goes through; then `dx` is empty.
+    x: &'a mut [f32],
     w: &'a [f32],
+    /// Empty where its gradient has taken its place.
     y: &'a [f32],
     /// Changed to the gradient before the step's activation.
     dy: &'a mut [f32],
@@ -133,6 +135,7 @@ impl Group<'_> {
             let [x, y] = [index, index + 1].map(|value| self.used(&self.arena.values[value]));
             let gradient = |value: usize, len: usize| self.gradient(value).start..self.gradient(value).start + len;
             let (dx, dy) = (gradient(index, x.len()), gradient(index + 1, y.len()));
+            let [y, dx] = [(y, &dy), (dx, &x)].map(|(place, other)| if place == *other { 0..0 } else { place });
             let [x, y, dx, dy, scratch] = self.places([x, y, dx, dy, self.arena.scratch(step)]);
             let w = &params[step.kernel.clone()];
             let pass = Backward { level, n, index, steps, x, w, y, dy, dx, scratch };
@@ -159,9 +162,10 @@ impl Group<'_> {
         }
     }
 
-    /// Where the gradient of a value lies: the two places take turns.
+    /// Where the gradient of a value lies: in its own place if it goes through a pooling, else two places take turns.
     fn gradient(&self, value: usize) -> Range<usize> {
-        self.arena.gradients[value % 2].clone()
+        let in_place = self.engine == Engine::Lanes && self.steps.get(value).is_some_and(|next| next.through);
+        if in_place { self.arena.values[value].clone() } else { self.arena.gradients[value % 2].clone() }
     }
 
     fn places<const N: usize>(&mut self, places: [Range<usize>; N]) -> [&mut [f32]; N] {
