@@ -143,7 +143,12 @@ fn the_loss_is_a_gradient_like_any_other() {
         trunk.forward(&case.params, case.samples(), &mut z, &mut of_trunk).unwrap();
         cross_entropy::backward(plan.level(), plan.y_len(), &z, case.targets(), 1.0 / setting.n as f32, &mut dz);
         trunk.backward(&case.params, case.samples(), &dz, &mut of_trunk).unwrap();
-        assert!(bits(worker.grads()) == bits(of_trunk.grads()), "{setting}");
+        // In lanes, the exponentials of a sample are summed in another order.
+        let tolerance = if plan.engine() == Engine::Lanes { 1e-6 } else { 0.0 };
+        let largest = of_trunk.grads().iter().fold(0f32, |max, grad| max.max(grad.abs()));
+        for (&a, &b) in worker.grads().iter().zip(of_trunk.grads()) {
+            assert!((a - b).abs() <= tolerance * largest, "{setting}: {a:e} and {b:e}");
+        }
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) struct Arena {
     pub values: Vec<Range<usize>>,
     /// Two places for gradients: a step reads one and writes the other.
     pub gradients: [Range<usize>; 2],
-    /// On the lanes engine, the output of the samples and its gradient one after the other.
-    pub outputs: [Range<usize>; 2],
+    /// On the lanes engine, the output sample by sample.
+    pub output: Range<usize>,
     /// Scratch of the kernels.
     scratch: Range<usize>,
     /// Floats in all.
@@ -54,10 +54,9 @@ impl Arena {
         let values = lens.map(|len| place(samples(len)?)).collect::<Result<_>>()?;
         let widest = if in_lanes { widest_outside(steps) } else { widest };
         let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
-        let output = if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 };
-        let outputs = [place(output)?, place(output)?];
+        let output = place(if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 })?;
         let scratch = place(if in_lanes { 0 } else { steps.iter().map(scratch_len).max().unwrap_or(0) })?;
-        Ok(Arena { group, values, gradients, outputs, scratch, len })
+        Ok(Arena { group, values, gradients, output, scratch, len })
     }
 
     /// The scratch of a step's kernels.

@@ -37,12 +37,13 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};
-use crate::kernels::cross_entropy::{self, Targets};
+use crate::kernels::cross_entropy::Targets;
 use crate::layer::{Activation, Layer};
 use crate::optim::Sgd;
 use crate::shape::{Shape, product};
 use crate::simd::Level;
 use arena::Arena;
+use exec::Group;
 use lower::{Op, Step, lower};
 use profile::Clock;
 pub use profile::{Part, Profile};
@@ -187,7 +188,10 @@ impl Plan {
         let x = self.check(params, x, worker)?;
         check_len("output elements", x.n * self.y_len(), y.len())?;
         let items = y.par_chunks_mut(self.arena.group * self.y_len());
-        self.run_forward(params, x, self.steps.len(), &worker.arenas, items, |_, y, out| out.copy_from_slice(y));
+        let steps = self.steps.len();
+        self.run_forward(params, x, steps, &worker.arenas, items, |_, group, y| {
+            y.copy_from_slice(group.output(steps));
+        });
         Ok(())
     }
 
@@ -201,8 +205,9 @@ impl Plan {
         let x = self.check(params, x, worker)?;
         let len = self.y_len();
         check_len("elements of the output gradient", x.n * len, dy.len())?;
-        self.run_backward(params, x, self.steps.len(), worker, |samples, _, out| {
-            out.copy_from_slice(&dy[samples.start * len..samples.end * len]);
+        let steps = self.steps.len();
+        self.run_backward(params, x, steps, worker, |samples, group| {
+            group.set_gradient(steps, &dy[samples.start * len..samples.end * len]);
             Score::default()
         });
         self.sum_gradients(x.n, worker, None);
@@ -258,10 +263,10 @@ impl Plan {
     /// See [`Plan::forward_backward`].
     pub fn evaluate(&self, params: &[f32], x: Samples<'_>, targets: Targets<'_>, worker: &mut Worker) -> Result<Score> {
         let x = self.check_with_targets(params, x, targets, worker)?;
-        let (level, classes) = (self.level, self.y_len());
+        let (steps, classes) = (self.trunk(), self.y_len());
         let Worker { arenas, scores, .. } = worker;
-        self.run_forward(params, x, self.trunk(), arenas, scores.par_iter_mut(), |samples, logits, score| {
-            *score = Score::of_group(level, classes, logits, targets.slice(samples, classes));
+        self.run_forward(params, x, steps, arenas, scores.par_iter_mut(), |samples, group, score| {
+            *score = group.score(steps, classes, targets.slice(samples, classes));
         });
         Ok(worker.scores[..self.groups(x.n)].iter().copied().sum())
     }
@@ -302,12 +307,12 @@ impl Plan {
         &'a self,
         n: usize,
         targets: Targets<'a>,
-    ) -> impl Fn(Range<usize>, &[f32], &mut [f32]) -> Score + Sync + 'a {
-        let (level, classes, scale) = (self.level, self.y_len(), 1.0 / n as f32);
-        move |samples, logits, dlogits| {
+    ) -> impl Fn(Range<usize>, &mut Group<'_>) -> Score + Sync + 'a {
+        let (steps, classes, scale) = (self.trunk(), self.y_len(), 1.0 / n as f32);
+        move |samples, group| {
             let targets = targets.slice(samples, classes);
-            cross_entropy::backward(level, classes, logits, targets, scale, dlogits);
-            Score::of_group(level, classes, logits, targets)
+            group.loss_gradient(steps, classes, targets, scale);
+            group.score(steps, classes, targets)
         }
     }
 

@@ -173,7 +173,7 @@ impl Plan {
         group
     }
 
-    /// Runs the first `steps` steps forward and hands every group's output to `head`, with the group's item.
+    /// Runs the first `steps` steps forward and hands every group to `head`, with the group's item.
     pub(super) fn run_forward<T: Send>(
         &self,
         params: &[f32],
@@ -181,23 +181,23 @@ impl Plan {
         steps: usize,
         arenas: &[Mutex<Memory>],
         items: impl IndexedParallelIterator<Item = T>,
-        head: impl Fn(Range<usize>, &[f32], T) + Sync,
+        head: impl Fn(Range<usize>, &mut Group<'_>, T) + Sync,
     ) {
         self.for_each_group(x.n, arenas, items, |samples, item, memory| {
             let mut group = self.group(params, x, &samples, memory);
             group.forward(steps, &mut Clock::none());
-            head(samples, group.output(steps), item);
+            head(samples, &mut group, item);
         });
     }
 
-    /// Phase A of a backward run: forward, `head` from a group's output to its gradient and a score, backward.
+    /// Phase A of a backward run: forward, `head` to the gradient of a group's output and a score, backward.
     pub(super) fn run_backward(
         &self,
         params: &[f32],
         x: Batch<'_>,
         steps: usize,
         worker: &mut Worker,
-        head: impl Fn(Range<usize>, &[f32], &mut [f32]) -> Score + Sync,
+        head: impl Fn(Range<usize>, &mut Group<'_>) -> Score + Sync,
     ) -> Score {
         let layout = &self.record;
         let Worker { arenas, groups, samples, scores, .. } = worker;
@@ -219,7 +219,7 @@ impl Plan {
         x: Batch<'_>,
         steps: usize,
         worker: &mut Worker,
-        head: impl Fn(Range<usize>, &[f32], &mut [f32]) -> Score,
+        head: impl Fn(Range<usize>, &mut Group<'_>) -> Score,
         clock: &mut Clock<'_>,
     ) -> Score {
         let (layout, size) = (&self.record, self.arena.group);
@@ -244,14 +244,14 @@ impl Plan {
         samples: Range<usize>,
         memory: &mut [f32],
         mut record: Record<'_>,
-        head: &impl Fn(Range<usize>, &[f32], &mut [f32]) -> Score,
+        head: &impl Fn(Range<usize>, &mut Group<'_>) -> Score,
         clock: &mut Clock<'_>,
     ) -> Score {
         let mut group = self.group(params, x, &samples, memory);
         record.group.fill(0.0);
         clock.lap(Part::Load);
         group.forward(steps, clock);
-        let score = group.head(steps, |y, dy| head(samples, y, dy));
+        let score = head(samples, &mut group);
         clock.lap(Part::Loss);
         group.backward(steps, &mut record, clock);
         score

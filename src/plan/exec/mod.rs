@@ -6,12 +6,14 @@ mod nhwc;
 use std::ops::Range;
 
 use super::Engine;
-use super::arena::Arena;
+use super::arena::{Arena, MAX_GROUP};
 use super::lower::Step;
 use super::profile::{Clock, Part};
 use super::record::Record;
 use super::run::Batch;
-use crate::kernels::lanes::pack;
+use super::score::Score;
+use crate::kernels::cross_entropy::{self, Targets};
+use crate::kernels::{self, lanes::pack};
 use crate::simd::Level;
 
 /// A group of samples in its arena.
@@ -72,43 +74,58 @@ impl Group<'_> {
 
     /// The output of the first `steps` steps, sample by sample.
     pub fn output(&mut self, steps: usize) -> &[f32] {
-        let (level, n) = (self.level, self.n);
-        let y_place = self.arena.values[steps].clone();
-        match self.engine {
+        let (engine, level, n) = (self.engine, self.level, self.n);
+        let [y, output] = self.places([self.ends(steps).0, self.arena.output.clone()]);
+        match engine {
             Engine::Lanes => {
-                let [y, out] = self.places([y_place, self.arena.outputs[0].clone()]);
-                let out = &mut out[..y.len() / level.lanes() * n];
-                pack::unpack(level, n, y, out);
-                out
+                let output = &mut output[..y.len() / level.lanes() * n];
+                pack::unpack(level, n, y, output);
+                output
             }
-            _ => {
-                let [y] = self.places([self.used(&y_place)]);
-                y
-            }
+            _ => y,
         }
     }
 
-    /// Lets `head` write the gradient of the output of the first `steps` steps, from that output, sample by sample.
-    pub fn head<T>(&mut self, steps: usize, head: impl FnOnce(&[f32], &mut [f32]) -> T) -> T {
-        let (level, n) = (self.level, self.n);
-        let (y, dy) = (self.arena.values[steps].clone(), self.gradient(steps));
-        match self.engine {
-            Engine::Lanes => {
-                let [out, d_out] = self.arena.outputs.clone();
-                let [y, dy, out, d_out] = self.places([y.clone(), dy.start..dy.start + y.len(), out, d_out]);
-                let len = y.len() / level.lanes() * n;
-                let (out, d_out) = (&mut out[..len], &mut d_out[..len]);
-                pack::unpack(level, n, y, out);
-                let result = head(out, d_out);
-                pack::gradients(level, n, d_out, dy);
-                result
-            }
-            _ => {
-                let y = self.used(&y);
-                let [y, dy] = self.places([y.clone(), dy.start..dy.start + y.len()]);
-                head(y, dy)
-            }
+    /// Sets the gradient of the output of the first `steps` steps, given sample by sample.
+    pub fn set_gradient(&mut self, steps: usize, dy: &[f32]) {
+        let (engine, level, n) = (self.engine, self.level, self.n);
+        let (_, place) = self.ends(steps);
+        let [out] = self.places([place]);
+        match engine {
+            Engine::Lanes => pack::gradients(level, n, dy, out),
+            _ => out.copy_from_slice(dy),
         }
+    }
+
+    /// Sets the gradient of the output of the first `steps` steps to that of `scale` times the sum of the losses.
+    pub fn loss_gradient(&mut self, steps: usize, classes: usize, targets: Targets<'_>, scale: f32) {
+        let (engine, level) = (self.engine, self.level);
+        let (y, dy) = self.ends(steps);
+        let [logits, dlogits] = self.places([y, dy]);
+        match engine {
+            Engine::Lanes => kernels::lanes::cross_entropy::backward(level, classes, logits, targets, scale, dlogits),
+            _ => cross_entropy::backward(level, classes, logits, targets, scale, dlogits),
+        }
+    }
+
+    /// Losses and hits of the output of the first `steps` steps.
+    pub fn score(&mut self, steps: usize, classes: usize, targets: Targets<'_>) -> Score {
+        let (engine, level, mut losses) = (self.engine, self.level, [0.0; MAX_GROUP]);
+        let losses = &mut losses[..self.n];
+        if engine == Engine::Lanes {
+            let [logits] = self.places([self.ends(steps).0]);
+            kernels::lanes::cross_entropy::forward(level, classes, logits, targets, losses);
+            return Score::new(losses, self.output(steps), targets);
+        }
+        let logits = self.output(steps);
+        cross_entropy::forward(level, classes, logits, targets, losses);
+        Score::new(losses, logits, targets)
+    }
+
+    /// Where the output of the first `steps` steps and its gradient lie.
+    fn ends(&self, steps: usize) -> (Range<usize>, Range<usize>) {
+        let (y, dy) = (self.used(&self.arena.values[steps]), self.gradient(steps).start);
+        (y.clone(), dy..dy + y.len())
     }
 
     /// Runs the first `steps` steps forward.
