@@ -224,7 +224,7 @@ fn plans_are_as_configured() {
         let plan = PlanOptions { level, ..PlanOptions::default() };
         let trainer = Trainer::new(model(1), sgd(), TrainConfig { plan, ..TrainConfig::default() }).unwrap();
         let plan = trainer.plan(7).unwrap();
-        assert_eq!((plan.level(), plan.batch(), plan.engine()), (level, 7, Engine::Nhwc));
+        assert_eq!((plan.level(), plan.batch(), plan.engine()), (level, 7, Engine::Lanes));
     }
 }
 

@@ -5,6 +5,9 @@ use std::ops::{Deref, DerefMut};
 /// Bytes of a cache line, and of the longest vector.
 const LINE: usize = 64;
 
+/// Floats that finding a boundary may cost.
+const SLACK: usize = LINE / size_of::<f32>() - 1;
+
 /// Floats on a line's boundary, zero at first.
 #[derive(Debug)]
 pub(super) struct Memory {
@@ -15,14 +18,14 @@ pub(super) struct Memory {
 
 impl Memory {
     pub fn new(len: usize) -> Self {
-        let values = vec![0.0; Self::taken(len)];
+        let values = vec![0.0; len + SLACK];
         let start = values.as_ptr().align_offset(LINE);
         Memory { values, start, len }
     }
 
-    /// Floats that so many take up.
-    pub fn taken(len: usize) -> usize {
-        if len == 0 { 0 } else { len + LINE / size_of::<f32>() - 1 }
+    /// Bytes that so many floats take up.
+    pub fn bytes(len: usize) -> usize {
+        (len + SLACK) * size_of::<f32>()
     }
 }
 

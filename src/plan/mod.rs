@@ -23,6 +23,7 @@
 //! ```
 
 mod arena;
+mod choose;
 mod exec;
 mod lower;
 mod memory;
@@ -45,6 +46,7 @@ use crate::simd::Level;
 use arena::Arena;
 use exec::Group;
 use lower::{Op, Step, lower};
+use memory::Memory;
 use profile::Clock;
 pub use profile::{Part, Profile};
 use record::Layout;
@@ -63,16 +65,6 @@ pub enum Engine {
     Nhwc,
     /// An image in each SIMD lane, in blocks that run through the whole network.
     Lanes,
-}
-
-impl Engine {
-    /// What [`Engine::Auto`] stands for.
-    fn choose(self) -> Self {
-        match self {
-            Engine::Auto => Engine::Lanes,
-            engine => engine,
-        }
-    }
 }
 
 impl fmt::Display for Engine {
@@ -124,7 +116,7 @@ impl Plan {
         if steps.is_empty() {
             return Err(Error::Zero { what: "number of layers that compute" });
         }
-        let engine = options.engine.choose();
+        let engine = options.engine.choose(&steps, batch, options.level);
         let arena = Arena::new(engine, options.level, &steps, batch)?;
         let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));
         product("batch", &[batch])?;
@@ -176,7 +168,14 @@ impl Plan {
 
     /// Bytes that a thread works in: values, gradients and scratch of one group of samples.
     pub fn working_set(&self) -> usize {
-        self.arena.len * size_of::<f32>()
+        Memory::bytes(self.arena.len)
+    }
+
+    /// Bytes that a batch takes beside: what its groups leave, and the gradients.
+    pub fn batch_memory(&self) -> usize {
+        let (groups, padded) = (self.groups(self.batch), self.padded(self.batch));
+        let left = Memory::bytes(groups * self.record.group_len) + Memory::bytes(padded * self.record.sample_len);
+        left + groups * size_of::<Score>() + self.params_len() * size_of::<f32>()
     }
 
     /// The output `y` of every sample, `[n][..]`.
@@ -392,18 +391,11 @@ impl Step {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kib = |floats: usize| floats * size_of::<f32>() / 1024;
-        writeln!(
-            f,
-            "engine {}, level {}, batch {} in {} groups of {}: {} KiB a thread, {} KiB a batch",
-            self.engine,
-            self.level,
-            self.batch,
-            self.groups(self.batch),
-            self.arena.group,
-            kib(self.arena.len),
-            kib(self.groups(self.batch) * self.record.group_len + self.batch * self.record.sample_len),
-        )?;
+        let (groups, size) = (self.groups(self.batch), self.arena.group);
+        let unit = if self.engine == Engine::Lanes { "blocks of lanes" } else { "groups" };
+        let [thread, batch] = [self.working_set(), self.batch_memory()].map(|bytes| bytes.div_ceil(1024));
+        writeln!(f, "engine {}, level {}, batch {} in {groups} {unit} of {size}", self.engine, self.level, self.batch)?;
+        writeln!(f, "working set {thread} KiB a thread, {batch} KiB a batch; more than {groups} threads find no work")?;
         writeln!(
             f,
             "{:7} {:26} {:>12} {:>12} {:>10} {:>14}",

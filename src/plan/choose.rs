@@ -1,0 +1,49 @@
+//! Which engine a network is computed on, unless the caller says.
+//!
+//! The choice depends on the network, the batch size, the level and the constants below alone, never on threads, caches or
+//! a clock, so that neither do the bits.
+
+use super::Engine;
+use super::lower::{Op, Step};
+use crate::simd::Level;
+
+/// The least share of lanes that a batch should fill, as one in so many. Measured with `examples/roofline.rs` on batches of
+/// 1 to 16: LeNet-5 and the MNIST network gain from two images in sixteen lanes on.
+const FEW: usize = 8;
+
+/// The same for networks of wide convolutions, which matrix products suit: the CIFAR network breaks even at about half.
+const HALF: usize = 2;
+
+/// Channels from which on a convolution is a wide one.
+const WIDE: usize = 32;
+
+/// Floats of values of a block beyond which its images are better taken one after the other.
+const MAX_BLOCK_LEN: usize = 16 * 1024 * 1024;
+
+impl Engine {
+    /// What [`Engine::Auto`] stands for.
+    pub(super) fn choose(self, steps: &[Step], batch: usize, level: Level) -> Self {
+        if self != Engine::Auto {
+            return self;
+        }
+        let lanes = level.lanes();
+        let room = batch.div_ceil(lanes).saturating_mul(lanes);
+        let share = if is_wide(steps) { HALF } else { FEW };
+        let values = steps.iter().fold(steps[0].x_len, |sum, step| sum.saturating_add(step.y_len));
+        let fits = values.saturating_mul(lanes) <= MAX_BLOCK_LEN;
+        if fits && batch.saturating_mul(share) >= room { Engine::Lanes } else { Engine::Nhwc }
+    }
+}
+
+/// Whether three quarters of a network's multiply-adds are in wide convolutions.
+fn is_wide(steps: &[Step]) -> bool {
+    let sum = |wide: bool| {
+        let counted = steps.iter().filter(|step| !wide || is_wide_convolution(&step.op));
+        counted.fold(0u128, |sum, step| sum + step.multiply_adds() as u128)
+    };
+    4 * sum(true) > 3 * sum(false)
+}
+
+fn is_wide_convolution(op: &Op) -> bool {
+    matches!(op, Op::Conv2d(shape) if shape.in_c.min(shape.out_c) / shape.groups >= WIDE)
+}
