@@ -466,10 +466,10 @@ impl DenseShape {
         self.inputs * self.outputs
     }
 
-    /// The same as a convolution of one pixel.
-    pub(crate) fn pixel(&self) -> Conv2dShape {
-        let axis = Axis { input: 1, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0, output: 1 };
-        Conv2dShape { h: axis, w: axis, in_c: self.inputs, out_c: self.outputs, groups: 1 }
+    /// The same as a convolution of a row of so many pixels.
+    pub(crate) fn pixels(&self, n: usize) -> Conv2dShape {
+        let axis = |len| Axis { input: len, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0, output: len };
+        Conv2dShape { h: axis(1), w: axis(n), in_c: self.inputs, out_c: self.outputs, groups: 1 }
     }
 }
 

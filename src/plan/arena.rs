@@ -7,7 +7,6 @@ use super::lower::{Op, Step};
 use crate::error::{Error, Result};
 use crate::kernels::nhwc::conv2d;
 use crate::shape::MAX_LEN;
-use crate::simd::Level;
 
 /// Places in the arena of a group of samples, in floats. They never overlap.
 #[derive(Debug, Clone)]
@@ -30,18 +29,19 @@ pub(super) struct Arena {
 /// with a half and a quarter of it, which narrow the matrix products, even where L2 holds 512 KiB.
 const GROUP_LEN: usize = 256 * 1024;
 
-/// The most samples of a group: enough for wide matrix products.
+/// The most samples of a group: enough for wide matrix products. On the lanes engine all groups are so large, one block or
+/// two: with two blocks of eight lanes, a weight of a dense layer is loaded once for both.
 pub(super) const MAX_GROUP: usize = 16;
 
 /// The least groups a batch is cut into, where it has the samples, so that several threads find work.
 const MIN_GROUPS: usize = 8;
 
 impl Arena {
-    /// The arena for batches of up to `batch` samples; depends on the network, the batch and the level alone.
-    pub fn new(engine: Engine, level: Level, steps: &[Step], batch: usize) -> Result<Self> {
+    /// The arena for batches of up to `batch` samples; depends on the engine, the network and the batch alone.
+    pub fn new(engine: Engine, steps: &[Step], batch: usize) -> Result<Self> {
         let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
         let in_lanes = engine == Engine::Lanes;
-        let group = if in_lanes { level.lanes() } else { samples_of_group(steps, widest, batch) };
+        let group = if in_lanes { MAX_GROUP } else { samples_of_group(steps, widest, batch) };
 
         let mut len = 0usize;
         let mut place = |size: usize| -> Result<Range<usize>> {

@@ -117,7 +117,7 @@ impl Plan {
             return Err(Error::Zero { what: "number of layers that compute" });
         }
         let engine = options.engine.choose(&steps, batch, options.level);
-        let arena = Arena::new(engine, options.level, &steps, batch)?;
+        let arena = Arena::new(engine, &steps, batch)?;
         let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));
         product("batch", &[batch])?;
         product("records of the batch", &[batch.saturating_add(arena.group), record.sample_len.max(record.group_len)])?;
@@ -331,7 +331,7 @@ impl Plan {
 
     /// Samples of which a batch of `n` leaves something: on the lanes engine, whole blocks.
     fn filled(&self, n: usize) -> usize {
-        if self.engine == Engine::Lanes { self.padded(n) } else { n }
+        if self.engine == Engine::Lanes { n.next_multiple_of(self.level.lanes()) } else { n }
     }
 
     /// Samples that the groups of a batch of `n` have room for.
@@ -392,9 +392,12 @@ impl Step {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (groups, size) = (self.groups(self.batch), self.arena.group);
-        let unit = if self.engine == Engine::Lanes { "blocks of lanes" } else { "groups" };
         let [thread, batch] = [self.working_set(), self.batch_memory()].map(|bytes| bytes.div_ceil(1024));
-        writeln!(f, "engine {}, level {}, batch {} in {groups} {unit} of {size}", self.engine, self.level, self.batch)?;
+        write!(f, "engine {}, level {}, batch {} in {groups} groups of {size}", self.engine, self.level, self.batch)?;
+        match self.engine {
+            Engine::Lanes => writeln!(f, ", in blocks of {} lanes", self.level.lanes())?,
+            _ => writeln!(f)?,
+        }
         writeln!(f, "working set {thread} KiB a thread, {batch} KiB a batch; more than {groups} threads find no work")?;
         writeln!(
             f,

@@ -99,13 +99,14 @@ pub fn backward_params(
     if let Some(db) = db {
         weights::bias(level, shape.out_c, dy, db);
     }
+    if n == 0 {
+        return;
+    }
     dispatch!(level, s => {
-        for (x, dy) in blocks(s, shape.x_len(), x).zip(blocks(s, shape.y_len(), dy)) {
-            for group in 0..shape.groups {
-                for ky in 0..shape.h.kernel {
-                    for run in runs(shape) {
-                        add_run(s, shape, group, ky, &run, [x, dy], dw);
-                    }
+        for group in 0..shape.groups {
+            for ky in 0..shape.h.kernel {
+                for run in runs(shape) {
+                    add_run(s, shape, n, group, ky, &run, [x, dy], dw);
                 }
             }
         }
@@ -149,11 +150,13 @@ fn runs(shape: &Conv2dShape) -> impl Iterator<Item = Run> {
     std::iter::once(whole).chain((0..axis.kernel).flat_map(single)).filter(|run| !run.cols.is_empty())
 }
 
-/// The weight gradients of a run of taps of row `ky` over one block.
+/// The weight gradients of a run of taps of row `ky`.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 fn add_run<S: Simd>(
     s: S,
     shape: &Conv2dShape,
+    n: usize,
     group: usize,
     ky: usize,
     run: &Run,
@@ -170,6 +173,9 @@ fn add_run<S: Simd>(
     let x_at = source(&shape.h, rows.start, ky) * shape.w.input + source(&shape.w, cols.start, *kx);
     let dy_at = rows.start * shape.w.output + cols.start;
     let walk = Walk {
+        blocks: n,
+        x_block: shape.x_len() * S::LANES,
+        dy_block: shape.y_len() * S::LANES,
         rows: rows.len(),
         cols: cols.len(),
         x_row: shape.h.stride * shape.w.input * x_pixel,

@@ -106,11 +106,14 @@ pub(super) fn store<S: Simd, const C: usize, const P: usize>(
     }
 }
 
-/// A rectangle of pixels, walked through in two tensors at once. Steps are in floats.
+/// A rectangle of pixels in each of some blocks, walked through in two tensors at once. Steps are in floats.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Walk {
+    pub blocks: usize,
     pub rows: usize,
     pub cols: usize,
+    pub x_block: usize,
+    pub dy_block: usize,
     pub x_row: usize,
     pub x_col: usize,
     pub dy_row: usize,
@@ -125,33 +128,37 @@ pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
     dy: &[f32],
     walk: &Walk,
 ) -> [[S::V; C]; T] {
-    let Walk { rows, cols, x_row, x_col, dy_row, dy_col } = *walk;
+    let Walk { blocks, rows, cols, x_block, dy_block, x_row, x_col, dy_row, dy_col } = *walk;
+    let last = |block, row, col| (blocks - 1) * block + (rows - 1) * row + (cols - 1) * col;
     assert!(
-        rows > 0
+        blocks > 0
+            && rows > 0
             && cols > 0
-            && (rows - 1) * x_row + (cols - 1) * x_col + T * S::LANES <= x.len()
-            && (rows - 1) * dy_row + (cols - 1) * dy_col + C * S::LANES <= dy.len()
+            && last(x_block, x_row, x_col) + T * S::LANES <= x.len()
+            && last(dy_block, dy_row, dy_col) + C * S::LANES <= dy.len()
     );
     let mut sums = [[s.splat(0.0); C]; T];
-    for row in 0..rows {
-        let (mut x_at, mut dy_at) = (row * x_row, row * dy_row);
-        for _ in 0..cols {
-            let mut deltas = [s.splat(0.0); C];
-            for c in 0..C {
-                // SAFETY: `dy_at` is that of a pixel of the walk and `c < C`, so that the vector ends within `dy` by the
-                // assertion above.
-                deltas[c] = s.load(unsafe { dy.get_unchecked(dy_at + c * S::LANES..dy_at + (c + 1) * S::LANES) });
-            }
-            for t in 0..T {
-                // SAFETY: `x_at` is that of a pixel of the walk and `t < T`, so that the vector ends within `x` by the
-                // assertion above.
-                let x = s.load(unsafe { x.get_unchecked(x_at + t * S::LANES..x_at + (t + 1) * S::LANES) });
-                for c in 0..C {
-                    sums[t][c] = s.mul_add(x, deltas[c], sums[t][c]);
+    for block in 0..blocks {
+        for row in 0..rows {
+            let (mut x_at, mut dy_at) = (block * x_block + row * x_row, block * dy_block + row * dy_row);
+            for _ in 0..cols {
+                let mut deltas = [s.splat(0.0); C];
+                for (c, delta) in deltas.iter_mut().enumerate() {
+                    // SAFETY: `dy_at` is that of a pixel of the walk and `c < C`, so that the vector ends within `dy` by
+                    // the assertion above.
+                    *delta = s.load(unsafe { dy.get_unchecked(dy_at + c * S::LANES..dy_at + (c + 1) * S::LANES) });
                 }
+                for (t, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: `x_at` is that of a pixel of the walk and `t < T`, so that the vector ends within `x` by
+                    // the assertion above.
+                    let x = s.load(unsafe { x.get_unchecked(x_at + t * S::LANES..x_at + (t + 1) * S::LANES) });
+                    for (sum, &delta) in sums.iter_mut().zip(&deltas) {
+                        *sum = s.mul_add(x, delta, *sum);
+                    }
+                }
+                x_at += x_col;
+                dy_at += dy_col;
             }
-            x_at += x_col;
-            dy_at += dy_col;
         }
     }
     sums

@@ -63,9 +63,15 @@ impl Group<'_> {
     /// Fills the input.
     pub fn load(&mut self, x: Batch<'_>, samples: Range<usize>) {
         let (engine, level, len) = (self.engine, self.level, self.steps[0].x_len);
-        let [input] = self.places([self.arena.values[0].clone()]);
+        let [input] = self.places([self.used(&self.arena.values[0])]);
         match engine {
-            Engine::Lanes => pack::samples(level, x.pixels(), samples.map(|sample| x.index(sample)), input),
+            Engine::Lanes => {
+                let blocks = input.chunks_exact_mut(len * level.lanes()).zip(blocks_of(samples.len(), level));
+                for (block, part) in blocks {
+                    let indices = part.map(|sample| x.index(samples.start + sample));
+                    pack::samples(level, x.pixels(), indices, block);
+                }
+            }
             _ => samples.zip(input.chunks_exact_mut(len)).for_each(|(sample, input)| {
                 x.pixels().load(level, x.index(sample), input);
             }),
@@ -78,8 +84,11 @@ impl Group<'_> {
         let [y, output] = self.places([self.ends(steps).0, self.arena.output.clone()]);
         match engine {
             Engine::Lanes => {
-                let output = &mut output[..y.len() / level.lanes() * n];
-                pack::unpack(level, n, y, output);
+                let len = y.len() / n.next_multiple_of(level.lanes());
+                let output = &mut output[..n * len];
+                for (samples, y) in blocks_of(n, level).zip(y.chunks_exact(len * level.lanes())) {
+                    pack::unpack(level, samples.len(), y, &mut output[samples.start * len..samples.end * len]);
+                }
                 output
             }
             _ => y,
@@ -92,29 +101,44 @@ impl Group<'_> {
         let (_, place) = self.ends(steps);
         let [out] = self.places([place]);
         match engine {
-            Engine::Lanes => pack::gradients(level, n, dy, out),
+            Engine::Lanes => {
+                let len = dy.len() / n;
+                for (samples, out) in blocks_of(n, level).zip(out.chunks_exact_mut(len * level.lanes())) {
+                    pack::gradients(level, samples.len(), &dy[samples.start * len..samples.end * len], out);
+                }
+            }
             _ => out.copy_from_slice(dy),
         }
     }
 
     /// Sets the gradient of the output of the first `steps` steps to that of `scale` times the sum of the losses.
     pub fn loss_gradient(&mut self, steps: usize, classes: usize, targets: Targets<'_>, scale: f32) {
-        let (engine, level) = (self.engine, self.level);
+        let (engine, level, n) = (self.engine, self.level, self.n);
         let (y, dy) = self.ends(steps);
         let [logits, dlogits] = self.places([y, dy]);
         match engine {
-            Engine::Lanes => kernels::lanes::cross_entropy::backward(level, classes, logits, targets, scale, dlogits),
+            Engine::Lanes => {
+                let block = classes * level.lanes();
+                let blocks = logits.chunks_exact(block).zip(dlogits.chunks_exact_mut(block));
+                for ((logits, dlogits), samples) in blocks.zip(blocks_of(n, level)) {
+                    let targets = targets.slice(samples, classes);
+                    kernels::lanes::cross_entropy::backward(level, classes, logits, targets, scale, dlogits);
+                }
+            }
             _ => cross_entropy::backward(level, classes, logits, targets, scale, dlogits),
         }
     }
 
     /// Losses and hits of the output of the first `steps` steps.
     pub fn score(&mut self, steps: usize, classes: usize, targets: Targets<'_>) -> Score {
-        let (engine, level, mut losses) = (self.engine, self.level, [0.0; MAX_GROUP]);
-        let losses = &mut losses[..self.n];
+        let (engine, level, n, mut losses) = (self.engine, self.level, self.n, [0.0; MAX_GROUP]);
+        let losses = &mut losses[..n];
         if engine == Engine::Lanes {
             let [logits] = self.places([self.ends(steps).0]);
-            kernels::lanes::cross_entropy::forward(level, classes, logits, targets, losses);
+            for (logits, samples) in logits.chunks_exact(classes * level.lanes()).zip(blocks_of(n, level)) {
+                let (targets, losses) = (targets.slice(samples.clone(), classes), &mut losses[samples]);
+                kernels::lanes::cross_entropy::forward(level, classes, logits, targets, losses);
+            }
             return Score::new(losses, self.output(steps), targets);
         }
         let logits = self.output(steps);
@@ -163,20 +187,21 @@ impl Group<'_> {
         }
     }
 
-    /// What kernels count: samples, or one block of lanes.
+    /// What kernels count: samples, or blocks of lanes.
     fn units(&self) -> usize {
         match self.engine {
-            Engine::Lanes => 1,
+            Engine::Lanes => self.n.div_ceil(self.level.lanes()),
             _ => self.n,
         }
     }
 
-    /// The part of a place that the group's samples fill; lanes are always full.
+    /// The part of a place that the group's samples fill, or the blocks that have any.
     fn used(&self, place: &Range<usize>) -> Range<usize> {
-        match self.engine {
-            Engine::Lanes => place.clone(),
-            _ => place.start..place.start + place.len() / self.arena.group * self.n,
-        }
+        let samples = match self.engine {
+            Engine::Lanes => self.n.next_multiple_of(self.level.lanes()),
+            _ => self.n,
+        };
+        place.start..place.start + place.len() / self.arena.group * samples
     }
 
     /// Where the gradient of a value lies: in its own place if it goes through a pooling, else two places take turns.
@@ -188,4 +213,9 @@ impl Group<'_> {
     fn places<const N: usize>(&mut self, places: [Range<usize>; N]) -> [&mut [f32]; N] {
         self.memory.get_disjoint_mut(places).expect("the places of an arena do not overlap")
     }
+}
+
+/// The samples of each block of `n`.
+fn blocks_of(n: usize, level: Level) -> impl Iterator<Item = Range<usize>> {
+    (0..n).step_by(level.lanes()).map(move |start| start..n.min(start + level.lanes()))
 }
