@@ -76,6 +76,12 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn load_bytes(self, src: &[u8]) -> __m256 {
+        let src: &[u8; 8] = src.first_chunk().expect("a whole vector");
+        register!(_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_set1_epi64x(i64::from_le_bytes(*src)))))
+    }
+
+    #[inline(always)]
     fn store(self, v: __m256, dst: &mut [f32]) {
         let dst: &mut [f32; 8] = dst.first_chunk_mut().expect("a whole vector");
         // SAFETY: the token proves AVX2; the array is eight writable floats, and the store needs no alignment.

@@ -88,6 +88,14 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn load_bytes(self, src: &[u8]) -> __m512 {
+        let src: &[u8; 16] = src.first_chunk().expect("a whole vector");
+        // SAFETY: the token proves AVX-512; the array is sixteen readable bytes, and the load needs no alignment.
+        let bytes = unsafe { _mm_loadu_si128(src.as_ptr().cast()) };
+        register!(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes)))
+    }
+
+    #[inline(always)]
     fn store(self, v: __m512, dst: &mut [f32]) {
         let dst: &mut [f32; 16] = dst.first_chunk_mut().expect("a whole vector");
         // SAFETY: the token proves AVX-512; the array is sixteen writable floats, and the store needs no alignment.

@@ -127,6 +127,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn splat(self, x: f32) -> Self::V;
     /// The first `LANES` numbers of `src`, which has at least as many.
     fn load(self, src: &[f32]) -> Self::V;
+    /// The first `LANES` bytes of `src`, which has at least as many, as numbers.
+    fn load_bytes(self, src: &[u8]) -> Self::V;
     /// Writes the first `LANES` numbers of `dst`, which has at least as many.
     fn store(self, v: Self::V, dst: &mut [f32]);
 
@@ -408,6 +410,9 @@ mod tests {
                 assert_eq!(y[..8], [f32::MIN_POSITIVE, 0.5, 1.0, 2.0, 4.0, 1024.0, 2.0f32.powi(127), 32.0], "{level}");
                 assert_eq!(s.sum(v), whole[..lanes].iter().sum::<f32>(), "{level}");
                 assert_eq!(s.reduce_max(v), 127.0, "{level}");
+                let bytes: Vec<u8> = (0..16).map(|i| i * 17).collect();
+                s.store(s.load_bytes(&bytes), &mut y);
+                assert!((0..lanes).all(|i| y[i] == f32::from(bytes[i])), "{level}");
                 let square: Vec<f32> = (0..lanes * lanes).map(|i| (i * i % 89) as f32).collect();
                 let mut transposed = square.clone();
                 s.transpose(&mut transposed);

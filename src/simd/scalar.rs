@@ -48,6 +48,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn load_bytes(self, src: &[u8]) -> V {
+        src.first_chunk::<LANES>().expect("a whole vector").map(f32::from)
+    }
+
+    #[inline(always)]
     fn store(self, v: V, dst: &mut [f32]) {
         *dst.first_chunk_mut().expect("a whole vector") = v;
     }

@@ -37,7 +37,7 @@ pub fn forward(
 /// # Panics
 /// If a slice has not the length of its shape.
 pub fn backward_input(level: Level, shape: &DenseShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-    conv2d::backward_input(level, &shape.pixels(n.max(1)), n.min(1), dy, w, dx);
+    conv2d::backward_input_as_stored(level, &shape.pixels(n.max(1)), n.min(1), dy, w, dx);
 }
 
 /// Floats of scratch that [`backward_params`] needs.
@@ -151,18 +151,21 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
     rows: Blocks<'_>,
     dw: &mut [f32],
 ) {
-    let row = outputs.next_multiple_of(S::LANES);
-    let samples = Steps { count: S::LANES, x: row as isize, w: 1 };
-    let once = Steps { count: 1, x: 0, w: 0 };
-    let loops = [once, once, samples];
+    let (blocks, row) = (x.values.len().div_ceil(x.stride), outputs.next_multiple_of(S::LANES));
+    if blocks == 0 {
+        return;
+    }
+    let loops = [
+        Steps { count: blocks, x: rows.stride as isize, w: x.stride },
+        Steps { count: 1, x: 0, w: 0 },
+        Steps { count: S::LANES, x: row as isize, w: 1 },
+    ];
     for (new_vector, vector) in (0..).step_by(P).zip(starts(row / S::LANES, P)) {
         for (new_input, input) in (0..).step_by(C).zip(starts(dw.len() / outputs, C)) {
             let mut sums = [[s.splat(0.0); P]; C];
             let (from, to) = (vector * S::LANES, input * S::LANES);
             let terms = Terms { x: from, w: to, loops, pixel: S::LANES, channel: S::LANES };
-            for (x, rows) in x.parts().zip(rows.parts()) {
-                tile::gather::<S, C, P, false>(s, &mut sums, rows, x, &terms);
-            }
+            tile::gather::<S, C, P, false>(s, &mut sums, rows.values, x.values, &terms);
             // What lies before the new ones had its turn in the tile before.
             for c in new_input - input..C {
                 for p in new_vector - vector..P {

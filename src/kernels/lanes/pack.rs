@@ -20,12 +20,17 @@ pub fn samples(level: Level, pixels: Pixels<'_>, indices: impl ExactSizeIterator
         *start = batch_len(index, len);
         assert!(len <= pixels.len() && *start <= pixels.len() - len, "sample {index} of {}", pixels.len() / len);
     }
-    let last = starts[n - 1];
+    let (last, lanes) = (starts[n - 1], level.lanes());
     starts[n..].fill(last);
     match pixels {
         Pixels::U8 { values, scale } => dispatch!(level, s => {
+            let factor = s.splat(scale);
             pack(s, len, x, #[inline(always)] |lane, at, row: &mut [f32]| {
-                for (x, &value) in row.iter_mut().zip(&values[starts[lane] + at..]) {
+                let values = &values[starts[lane] + at..][..row.len()];
+                if values.len() == lanes {
+                    return s.store(s.mul(s.load_bytes(values), factor), row);
+                }
+                for (x, &value) in row.iter_mut().zip(values) {
                     *x = f32::from(value) * scale;
                 }
             })
