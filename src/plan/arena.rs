@@ -5,15 +5,12 @@ use std::ops::Range;
 use super::Engine;
 use super::lower::{Op, Step};
 use crate::error::{Error, Result};
-use crate::kernels::{lanes, nhwc};
+use crate::kernels::nhwc::conv2d;
 use crate::shape::MAX_LEN;
-use crate::simd::Level;
 
 /// Places in the arena of a group of samples, in floats. They never overlap.
 #[derive(Debug, Clone)]
 pub(super) struct Arena {
-    /// The level whose lanes hold the samples, if they are not one after the other.
-    lanes: Option<Level>,
     /// Samples the places are for.
     pub group: usize,
     /// The input, then the output of every step.
@@ -40,8 +37,8 @@ pub(super) const MAX_GROUP: usize = 16;
 const MIN_GROUPS: usize = 8;
 
 impl Arena {
-    /// The arena for batches of up to `batch` samples; depends on engine, level, network and batch alone.
-    pub fn new(engine: Engine, level: Level, steps: &[Step], batch: usize) -> Result<Self> {
+    /// The arena for batches of up to `batch` samples; depends on the engine, the network and the batch alone.
+    pub fn new(engine: Engine, steps: &[Step], batch: usize) -> Result<Self> {
         let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
         let in_lanes = engine == Engine::Lanes;
         let group = if in_lanes { MAX_GROUP } else { samples_of_group(steps, widest, batch) };
@@ -58,14 +55,13 @@ impl Arena {
         let widest = if in_lanes { widest_outside(steps) } else { widest };
         let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
         let output = place(if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 })?;
-        let lanes = in_lanes.then_some(level);
-        let scratch = place(steps.iter().map(|step| scratch_len(step, lanes)).max().unwrap_or(0))?;
-        Ok(Arena { lanes, group, values, gradients, output, scratch, len })
+        let scratch = place(if in_lanes { 0 } else { steps.iter().map(scratch_len).max().unwrap_or(0) })?;
+        Ok(Arena { group, values, gradients, output, scratch, len })
     }
 
     /// The scratch of a step's kernels.
     pub fn scratch(&self, step: &Step) -> Range<usize> {
-        self.scratch.start..self.scratch.start + scratch_len(step, self.lanes)
+        self.scratch.start..self.scratch.end.min(self.scratch.start + scratch_len(step))
     }
 }
 
@@ -85,10 +81,9 @@ fn samples_of_group(steps: &[Step], widest: usize, batch: usize) -> usize {
 }
 
 /// Floats of scratch that a step's kernels need.
-fn scratch_len(step: &Step, lanes: Option<Level>) -> usize {
-    match (step.op, lanes) {
-        (Op::Conv2d(shape), None) => nhwc::conv2d::scratch_len(&shape),
-        (Op::Conv2d(shape), Some(level)) => lanes::conv2d::scratch_len(level, &shape),
+fn scratch_len(step: &Step) -> usize {
+    match step.op {
+        Op::Conv2d(shape) => conv2d::scratch_len(&shape),
         _ => 0,
     }
 }

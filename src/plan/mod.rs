@@ -117,7 +117,7 @@ impl Plan {
             return Err(Error::Zero { what: "number of layers that compute" });
         }
         let engine = options.engine.choose(&steps, batch, options.level);
-        let arena = Arena::new(engine, options.level, &steps, batch)?;
+        let arena = Arena::new(engine, &steps, batch)?;
         let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));
         product("batch", &[batch])?;
         product("records of the batch", &[batch.saturating_add(arena.group), record.sample_len.max(record.group_len)])?;

@@ -10,7 +10,6 @@
 //! | `w`, `dw` | `[kh][kw][in_c / groups][out_c]` |
 //! | `b`, `db` | `[out_c]` |
 //! | `y`, `dy` | `[n][oh][ow][out_c][lane]` |
-//! | `scratch` | [`scratch_len`] |
 
 use std::ops::Range;
 
@@ -58,85 +57,22 @@ pub fn forward(
     })
 }
 
-/// Floats of scratch that [`backward_input`] needs.
-pub fn scratch_len(level: Level, shape: &Conv2dShape) -> usize {
-    if gains_from_neighbours(level) { shape.w_len() } else { 0 }
-}
-
-/// Whether loading the weights of neighbouring channels of `dx` from neighbouring places is worth transposing them: with
-/// vectors of eight, loops are bound by instructions, and LeNet-5's second convolution rose from 74 to 88 % of the peak;
-/// with sixteen, it stayed at 97 %.
-fn gains_from_neighbours(level: Level) -> bool {
-    level.lanes() < 16
-}
-
 /// The gradient `dx` of the input.
 ///
 /// # Panics
 /// If a slice has not the length of its shape.
-pub fn backward_input(
-    level: Level,
-    shape: &Conv2dShape,
-    n: usize,
-    dy: &[f32],
-    w: &[f32],
-    dx: &mut [f32],
-    scratch: &mut [f32],
-) {
+pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     check(level, shape, n, dx, w, dy);
-    check_len!(scratch, scratch_len(level, shape));
-    if gains_from_neighbours(level) {
-        transpose_taps(shape, w, scratch);
-        run_backward::<true>(level, shape, dy, scratch, dx, [shape.in_c / shape.groups, 1]);
-    } else {
-        backward_input_as_stored(level, shape, n, dy, w, dx);
-    }
-}
-
-/// [`backward_input`] with the weights as they are, for dense layers, which use each but once or twice.
-pub(super) fn backward_input_as_stored(
-    level: Level,
-    shape: &Conv2dShape,
-    n: usize,
-    dy: &[f32],
-    w: &[f32],
-    dx: &mut [f32],
-) {
-    check(level, shape, n, dx, w, dy);
-    run_backward::<false>(level, shape, dy, w, dx, [1, shape.out_c]);
-}
-
-/// Weights `[tap][in_c / groups][out_c]` as `[tap][out_c][in_c / groups]`.
-fn transpose_taps(shape: &Conv2dShape, w: &[f32], transposed: &mut [f32]) {
-    let (rows, cols) = (shape.in_c / shape.groups, shape.out_c);
-    for (w, transposed) in w.chunks_exact(rows * cols).zip(transposed.chunks_exact_mut(rows * cols)) {
-        for (col, transposed) in transposed.chunks_exact_mut(rows).enumerate() {
-            for (row, weight) in transposed.iter_mut().enumerate() {
-                *weight = w[row * cols + col];
-            }
-        }
-    }
-}
-
-/// With weights in which output and input channels lie so far apart.
-fn run_backward<const NEXT: bool>(
-    level: Level,
-    shape: &Conv2dShape,
-    dy: &[f32],
-    w: &[f32],
-    dx: &mut [f32],
-    [w_term, w_channel]: [usize; 2],
-) {
-    let gather = Gather::<NEXT> {
+    let gather = Gather::<false> {
         rows: Side::Backward(&shape.h),
         cols: Side::Backward(&shape.w),
         groups: shape.groups,
         terms: shape.out_c / shape.groups,
         channels: shape.in_c / shape.groups,
         w_tap: shape.in_c / shape.groups * shape.out_c,
-        w_group: shape.out_c / shape.groups * w_term,
-        w_term,
-        w_channel,
+        w_group: shape.out_c / shape.groups,
+        w_term: 1,
+        w_channel: shape.out_c,
     };
     dispatch!(level, s => {
         for (dy, dx) in blocks(s, shape.y_len(), dy).zip(dx.chunks_exact_mut(shape.x_len() * lanes(s))) {

@@ -24,7 +24,7 @@ pub(super) fn forward(pass: Forward<'_>) {
 }
 
 pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut Clock<'_>) {
-    let Backward { level, n, index, steps, x, w, y, dy, dx, scratch } = pass;
+    let Backward { level, n, index, steps, x, w, y, dy, dx, .. } = pass;
     let step = &steps[index];
     // The pooling above has taken the gradient through this step's activation already, and the bias's with it.
     let done = steps.get(index + 1).is_some_and(|next| next.through);
@@ -38,7 +38,7 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
             conv2d::backward_params(level, shape, n, x, dy, dw, if done { None } else { db });
             clock.lap(Part::BackwardParams(index));
             if index > 0 {
-                conv2d::backward_input(level, shape, n, dy, w, dx, scratch);
+                conv2d::backward_input(level, shape, n, dy, w, dx);
                 clock.lap(Part::BackwardInput(index));
             }
         }
