@@ -7,8 +7,8 @@ mod support;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::ops::ControlFlow;
-use std::sync::Barrier;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Barrier, Mutex};
 
 use convlane::kernels::nhwc::dense;
 use convlane::prelude::*;
@@ -222,6 +222,35 @@ fn memory_is_flat_over_many_steps() {
     for threads in [1, 2] {
         let counts = Pool::new(threads).steps(300, &plan, 16);
         assert_eq!(counts, vec![products(counts[0].allocations); 300], "{threads} threads");
+    }
+}
+
+#[test]
+fn a_worker_takes_what_the_plan_says() {
+    // Of a thread, beside what it works in: a lock, a vector and two numbers.
+    let lock = size_of::<Mutex<(Vec<f32>, usize, usize)>>();
+    let sgd = Sgd::new(0.01).momentum(0.9);
+    for pool in [1, 2, 3].map(Pool::new) {
+        let threads = pool.threads.current_num_threads();
+        let live = || pool.heap.count().live;
+        for setting in Setting::all(&[(1, 1), (17, 17), (70, 50)]) {
+            let (plan, case) = (setting.plan(), setting.case());
+            let (mut params, mut velocity) = (case.params.clone(), vec![0.0; case.params.len()]);
+            let stated = threads * (plan.working_set() + lock) + plan.batch_memory();
+            pool.threads.install(|| {
+                let before = live();
+                let mut worker = plan.worker();
+                assert_eq!(live() - before, stated as isize, "{setting} on {threads} threads");
+
+                let (x, targets) = (case.samples(), case.targets());
+                for _ in 0..3 {
+                    plan.train_step(&mut params, &mut velocity, &sgd, x, targets, &mut worker).unwrap();
+                }
+                assert_eq!(live() - before, stated as isize, "{setting} on {threads} threads, after some steps");
+                drop(worker);
+                assert_eq!(live(), before, "{setting} on {threads} threads, afterwards");
+            });
+        }
     }
 }
 

@@ -4,12 +4,13 @@ mod support;
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Barrier;
 
 use convlane::error::Error;
 use convlane::kernels::cast::Pixels;
 use convlane::kernels::cross_entropy::Targets;
 use convlane::prelude::*;
-use support::nets::bits;
+use support::nets::{bits, options};
 use support::pictures::quadrants;
 
 const THREADS: [usize; 5] = [1, 2, 3, 4, 8];
@@ -162,6 +163,37 @@ fn trainers_do_not_disturb_each_other() {
         let together = kinds.map(|threads| scope.spawn(move || fitted(trainer_on(threads), fit())));
         together.into_iter().for_each(|trainer| assert_eq!(trainer.join().unwrap(), alone));
     });
+}
+
+/// Three fits at once, from as many threads, `within` a pool or the like.
+fn three_at_once(config: &TrainConfig, within: impl Fn(&mut (dyn FnMut() + Send)) + Sync) -> Vec<Vec<u32>> {
+    let start = Barrier::new(3);
+    let one = || {
+        let (mut params, trainer) = (Vec::new(), Trainer::new(model(1), sgd(), config.clone()).unwrap());
+        let mut trainer = Some(trainer);
+        start.wait();
+        within(&mut || params = fitted(trainer.take().unwrap(), Fit::epochs(20).batch_size(16).shuffle(Seed(3))));
+        params
+    };
+    std::thread::scope(|scope| {
+        let together = [(); 3].map(|()| scope.spawn(one));
+        together.into_iter().map(|trainer| trainer.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn trainers_may_have_a_pool_each_or_share_one() {
+    for options in options() {
+        let config = |threads| TrainConfig { threads, plan: options.clone() };
+        let alone = Trainer::new(model(1), sgd(), config(Threads::Own(1))).unwrap();
+        let alone = vec![fitted(alone, Fit::epochs(20).batch_size(16).shuffle(Seed(3))); 3];
+        assert!(three_at_once(&config(Threads::Own(2)), |fit| fit()) == alone, "a pool each: {options:?}");
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let together = three_at_once(&config(Threads::Current), |fit| pool.install(fit));
+            assert!(together == alone, "a pool of {threads} for all: {options:?}");
+        }
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ pub mod net;
 pub mod nets;
 pub mod pass;
 pub mod pictures;
+pub mod random;
 pub mod tensor;
 pub mod tolerance;
 pub mod way;
