@@ -37,7 +37,7 @@ pub fn forward(
 /// # Panics
 /// If a slice has not the length of its shape.
 pub fn backward_input(level: Level, shape: &DenseShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
-    conv2d::backward_input_as_stored(level, &shape.pixels(n.max(1)), n.min(1), dy, w, dx);
+    conv2d::backward_input(level, &shape.pixels(n.max(1)), n.min(1), dy, w, dx);
 }
 
 /// Floats of scratch that [`backward_params`] needs.
