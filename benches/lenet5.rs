@@ -1,5 +1,8 @@
 //! Epochs of LeNet-5 on real MNIST, data and optimiser included: every engine and level, on one thread and on all.
 //!
+//! An argument picks the ids that contain it, as in `cargo bench --bench lenet5 -- lanes`. The level `scalar` takes minutes
+//! and runs only where it is picked or there is no other.
+//!
 //! Epochs of all configurations take turns with measurements of the CPU's peak, so that ratios hold on a machine whose
 //! speed drifts. Criterion is handed each epoch as a sample of its id, `lenet5/train/engine/how/level`; a table of
 //! medians follows.
@@ -11,6 +14,9 @@ use std::time::{Duration, Instant};
 use convlane::prelude::*;
 use criterion::{Criterion, SamplingMode, Throughput};
 
+#[allow(dead_code)]
+#[path = "networks/mod.rs"]
+mod networks;
 #[path = "peak/mod.rs"]
 mod peak;
 
@@ -72,6 +78,12 @@ impl Entrant {
         format!("{}/{how}/{}", self.engine, self.level)
     }
 
+    fn is_picked(&self) -> bool {
+        let pattern = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
+        let by_level = self.level != Level::scalar() || Level::best() == Level::scalar() || pattern.contains("scalar");
+        by_level && format!("lenet5/train/{}", self.id()).contains(&pattern)
+    }
+
     fn train(&mut self, images: &Dataset) {
         let clock = Instant::now();
         let history = self.trainer.fit(images, Fit::epochs(1).batch_size(BATCH)).expect("a finite loss");
@@ -95,7 +107,9 @@ struct Contest {
 
 impl Contest {
     fn new(images: Dataset) -> Self {
-        let model = lenet5(images.shape());
+        let [network, ..] = networks::networks();
+        assert_eq!((network.name, network.input, network.batch), ("lenet5", images.shape(), BATCH));
+        let model = network.model();
         let mut threads = vec![1, rayon::current_num_threads()];
         threads.dedup();
         let mut entrants = Vec::new();
@@ -104,6 +118,7 @@ impl Contest {
                 entrants.extend(Level::available().map(|level| Entrant::new(model.clone(), engine, level, threads)));
             }
         }
+        entrants.retain(Entrant::is_picked);
         let peaks = threads.into_iter().map(|threads| (threads, Vec::new())).collect();
         Contest { images, entrants, peaks, rounds: 0, multiply_adds: multiply_adds(&model) }
     }
@@ -138,7 +153,7 @@ impl fmt::Display for Contest {
         }
         writeln!(f, "engine  level   threads  s/epoch  images/s  of peak  accuracy")?;
         for Entrant { engine, level, threads, epochs, accuracy, .. } in &self.entrants {
-            let seconds = median(&epochs.iter().map(Duration::as_secs_f64).collect::<Vec<_>>());
+            let seconds = seconds(epochs);
             let rate = images as f64 / seconds;
             let (_, peaks) = self.peaks.iter().find(|peak| peak.0 == *threads).expect("a peak for every entrant");
             let share = 100.0 * rate * self.multiply_adds as f64 / median(peaks);
@@ -147,22 +162,21 @@ impl fmt::Display for Contest {
                 "{engine:6}  {level:6}  {threads:7}  {seconds:7.3}  {rate:8.0}  {share:5.1} %  {accuracy:8.4}"
             )?;
         }
+        for lanes in self.entrants.iter().filter(|entrant| entrant.engine == Engine::Lanes) {
+            let (level, threads) = (lanes.level, lanes.threads);
+            let same =
+                |other: &&Entrant| other.engine == Engine::Nhwc && (other.level, other.threads) == (level, threads);
+            if let Some(nhwc) = self.entrants.iter().find(same) {
+                let ratio = seconds(&nhwc.epochs) / seconds(&lanes.epochs);
+                writeln!(f, "lanes over nhwc, {level}, {threads} threads: {ratio:.1} times")?;
+            }
+        }
         Ok(())
     }
 }
 
-fn lenet5(input: Shape) -> Model {
-    Sequential::new(input)
-        .layer(Conv2d::new(6, 5).relu())
-        .layer(AvgPool2d::new(2))
-        .layer(Conv2d::new(16, 5).relu())
-        .layer(AvgPool2d::new(2))
-        .layer(Flatten)
-        .layer(Dense::new(120).relu())
-        .layer(Dense::new(84).relu())
-        .layer(Dense::new(10).softmax())
-        .build(Seed(42))
-        .expect("LeNet-5 fits MNIST")
+fn seconds(epochs: &[Duration]) -> f64 {
+    median(&epochs.iter().map(Duration::as_secs_f64).collect::<Vec<_>>())
 }
 
 /// Multiply-adds of one image's training step with direct algorithms: the forward pass, as many for the gradients of the
