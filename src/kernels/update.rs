@@ -36,3 +36,8 @@ pub fn sgd(level: Level, sgd: &Sgd, dw: &[f32], w: &mut [f32], v: &mut [f32]) {
         }
     })
 }
+
+/// `sum += terms`.
+pub(crate) fn add(level: Level, terms: &[f32], sum: &mut [f32]) {
+    dispatch!(level, s => zip_in_place(s, terms, sum, #[inline(always)] |term, sum| s.add(sum, term)))
+}

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::lower::{Op, Step};
 use crate::kernels::lanes::{self, dense::Blocks};
 use crate::kernels::nhwc::{Matrix, gemm};
+use crate::kernels::update;
 use crate::shape::DenseShape;
 use crate::simd::Level;
 
@@ -126,13 +127,13 @@ impl Layout {
 
 impl Sum {
     /// Writes the gradients of `self.params` over `n` samples; `groups` and `samples` are the parts they left.
-    pub fn run(&self, layout: &Layout, n: usize, groups: &[f32], samples: &[f32], dw: &mut [f32]) {
+    pub fn run(&self, level: Level, layout: &Layout, n: usize, groups: &[f32], samples: &[f32], dw: &mut [f32]) {
         let len = dw.len();
         match self.terms {
             _ if n == 0 => dw.fill(0.0),
             Terms::Groups { at } => {
                 dw.fill(0.0);
-                groups.chunks_exact(layout.group_len).for_each(|part| add(&part[at..][..len], dw));
+                groups.chunks_exact(layout.group_len).for_each(|part| update::add(level, &part[at..][..len], dw));
             }
             Terms::Samples { dy, first, outputs } => {
                 dw.fill(0.0);
@@ -141,9 +142,9 @@ impl Sum {
                         let rows = layout.blocks(samples, dy);
                         lanes::dense::add_bias(level, outputs, first, rows, dw);
                     }
-                    None => {
-                        samples.chunks_exact(layout.sample_len).for_each(|part| add(&part[dy + first..][..len], dw))
-                    }
+                    None => samples
+                        .chunks_exact(layout.sample_len)
+                        .for_each(|part| update::add(level, &part[dy + first..][..len], dw)),
                 }
             }
             Terms::Products { x, dy, outputs } => {
@@ -162,12 +163,6 @@ impl Sum {
                 }
             }
         }
-    }
-}
-
-fn add(terms: &[f32], sum: &mut [f32]) {
-    for (sum, term) in sum.iter_mut().zip(terms) {
-        *sum += term;
     }
 }
 

@@ -295,7 +295,7 @@ struct Sums<'a> {
 
 impl Sums<'_> {
     fn run_one(&self, sum: &Sum, grads: &mut [f32], update: Option<Update<'_>>) {
-        sum.run(self.layout, self.n, self.groups, self.samples, grads);
+        sum.run(self.level, self.layout, self.n, self.groups, self.samples, grads);
         if let Some(Update { sgd, params, velocity }) = update {
             update::sgd(self.level, sgd, grads, params, velocity);
         }

@@ -23,7 +23,10 @@ pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [
     dispatch!(level, s => {
         for (window, y) in pool2d::windows(lanes, shape, n).zip(y.chunks_exact_mut(shape.c * lanes)) {
             if window.is_two_by_two() {
-                mean(s, Window { rows: 2, cols: 2, ..window }, x, y);
+                let quarter = s.splat(0.25);
+                pool2d::map_corners(s, window.corners(x, y.len()), y, #[inline(always)] |[a, b, c, d]| {
+                    s.mul(s.add(s.add(s.add(a, b), c), d), quarter)
+                });
             } else {
                 mean(s, window, x, y);
             }
@@ -130,7 +133,7 @@ fn spread_channels<S: Simd>(
 #[inline(always)]
 fn channel_tile<S: Simd>(channels: usize) -> usize {
     let fits = |tile: &usize| channels.is_multiple_of(*tile);
-    let tiles = if S::LANES == 16 { [8, 6, 4, 3, 1] } else { [4, 3, 1, 1, 1] };
+    let tiles = if S::LANES == 16 { [8, 6, 4, 3, 1] } else { [6, 4, 3, 1, 1] };
     tiles.into_iter().find(fits).unwrap_or(1)
 }
 

@@ -10,7 +10,7 @@
 
 use super::conv2d;
 use super::tile::{self, Steps, Terms, best_size, starts};
-use crate::kernels::check_len;
+use crate::kernels::{check_len, update};
 use crate::shape::{DenseShape, batch_len};
 use crate::simd::{Level, MAX_LANES, Simd, dispatch};
 
@@ -158,7 +158,8 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
     let loops = [
         Steps { count: blocks, x: rows.stride as isize, w: x.stride },
         Steps { count: 1, x: 0, w: 0 },
-        Steps { count: S::LANES, x: row as isize, w: 1 },
+        // Opaque, since eight terms unrolled do not fit the registers of AVX2.
+        Steps { count: std::hint::black_box(S::LANES), x: row as isize, w: 1 },
     ];
     for (new_vector, vector) in (0..).step_by(P).zip(starts(row / S::LANES, P)) {
         for (new_input, input) in (0..).step_by(C).zip(starts(dw.len() / outputs, C)) {
@@ -183,9 +184,7 @@ pub(crate) fn add_bias(level: Level, outputs: usize, first: usize, rows: Blocks<
     let row = row_len(level, outputs);
     for rows in rows.parts() {
         for row in rows[..row * level.lanes()].chunks_exact(row) {
-            for (db, dy) in db.iter_mut().zip(&row[first..]) {
-                *db += dy;
-            }
+            update::add(level, &row[first..][..db.len()], db);
         }
     }
 }

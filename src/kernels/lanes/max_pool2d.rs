@@ -27,7 +27,9 @@ pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [
     dispatch!(level, s => {
         for (window, y) in pool2d::windows(lanes, shape, n).zip(y.chunks_exact_mut(shape.c * lanes)) {
             if window.is_two_by_two() {
-                largest(s, Window { rows: 2, cols: 2, ..window }, x, y);
+                pool2d::map_corners(s, window.corners(x, y.len()), y, #[inline(always)] |[a, b, c, d]| {
+                    larger(s, d, larger(s, c, larger(s, b, larger(s, a, s.splat(f32::NEG_INFINITY)))))
+                });
             } else {
                 largest(s, window, x, y);
             }
@@ -42,11 +44,17 @@ fn largest<S: Simd>(s: S, window: Window, x: &[f32], y: &mut [f32]) {
         for row in 0..window.rows {
             for col in 0..window.cols {
                 let x = s.load(&x[window.first + row * window.row + col * window.pixel + first..]);
-                max = s.select(s.or(s.gt(x, max), s.is_nan(x)), x, max);
+                max = larger(s, x, max);
             }
         }
         s.store(max, y);
     }
+}
+
+/// The larger; `x` if it is NaN, `max` if only that is.
+#[inline(always)]
+fn larger<S: Simd>(s: S, x: S::V, max: S::V) -> S::V {
+    s.select(s.or(s.gt(x, max), s.is_nan(x)), x, max)
 }
 
 /// The gradient `dx` of the input, the winners found again from `x` and the output `y`.

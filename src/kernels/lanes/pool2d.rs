@@ -3,7 +3,7 @@
 use crate::kernels::check_len;
 use crate::layer::Activation;
 use crate::shape::{Pool2dShape, batch_len};
-use crate::simd::Level;
+use crate::simd::{Level, Simd};
 
 /// The pixels under one window: where the first starts, how many there are, and how far apart they lie, in floats.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,13 @@ impl Window {
     #[inline(always)]
     pub fn is_two_by_two(&self) -> bool {
         (self.rows, self.cols) == (2, 2)
+    }
+
+    /// The first `len` numbers of each pixel of a two by two window.
+    #[inline(always)]
+    pub fn corners<'a>(&self, x: &'a [f32], len: usize) -> [&'a [f32]; 4] {
+        let [upper, lower] = [self.first, self.first + self.row];
+        [upper, upper + self.pixel, lower, lower + self.pixel].map(|at| &x[at..][..len])
     }
 }
 
@@ -58,4 +65,13 @@ pub(super) fn check_activated(shape: &Pool2dShape, activation: Activation, db: &
 pub(super) fn check(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &[f32]) {
     check_len!(x, batch_len(batch_len(n, level.lanes()), shape.x_len()));
     check_len!(y, batch_len(batch_len(n, level.lanes()), shape.y_len()));
+}
+
+/// `y = f(corners)`, a vector at a time.
+#[inline(always)]
+pub(super) fn map_corners<S: Simd>(s: S, corners: [&[f32]; 4], y: &mut [f32], f: impl Fn([S::V; 4]) -> S::V) {
+    let [a, b, c, d] = corners.map(|corner| corner.chunks_exact(S::LANES));
+    for ((((y, a), b), c), d) in y.chunks_exact_mut(S::LANES).zip(a).zip(b).zip(c).zip(d) {
+        s.store(f([s.load(a), s.load(b), s.load(c), s.load(d)]), y);
+    }
 }
