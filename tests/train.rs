@@ -276,11 +276,25 @@ fn predictions_are_distributions_and_agree_with_the_score() {
     assert_eq!((score.correct, score.samples), (correct, 300));
     assert!(score.accuracy() > 0.25 && score.accuracy() < 1.0, "{score:?} tells nothing");
 
-    for sample in [0, 255, 256, 299] {
-        let alone = trainer.predict(test.pixels().slice(sample * 64..(sample + 1) * 64)).unwrap();
-        assert_eq!(bits(&alone), bits(&y[sample * 4..][..4]), "sample {sample}");
-    }
     assert!(trainer.predict(Pixels::F32(&[])).unwrap().is_empty());
+}
+
+/// On an engine to the bit; where the batch decides upon the engine, but for roundings.
+#[test]
+fn a_prediction_does_not_depend_on_its_company() {
+    let test = quadrants(300, 2);
+    for (engine, tolerance) in [(Engine::Nhwc, 0.0), (Engine::Lanes, 0.0), (Engine::Auto, 1e-6)] {
+        let plan = PlanOptions { engine, ..PlanOptions::default() };
+        let mut trainer = Trainer::new(model(1), sgd(), TrainConfig { plan, ..TrainConfig::default() }).unwrap();
+        trainer.fit(&samples(), fit()).unwrap();
+        let y = trainer.predict(test.pixels()).unwrap();
+        for sample in [0, 255, 256, 299] {
+            let alone = trainer.predict(test.pixels().slice(sample * 64..(sample + 1) * 64)).unwrap();
+            for (&alone, &y) in alone.iter().zip(&y[sample * 4..]) {
+                assert!((alone - y).abs() <= tolerance, "{engine}: sample {sample}");
+            }
+        }
+    }
 }
 
 #[test]

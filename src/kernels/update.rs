@@ -39,5 +39,9 @@ pub fn sgd(level: Level, sgd: &Sgd, dw: &[f32], w: &mut [f32], v: &mut [f32]) {
 
 /// `sum += terms`.
 pub(crate) fn add(level: Level, terms: &[f32], sum: &mut [f32]) {
-    dispatch!(level, s => zip_in_place(s, terms, sum, #[inline(always)] |term, sum| s.add(sum, term)))
+    dispatch!(level, _s => {
+        for (sum, term) in sum.iter_mut().zip(terms) {
+            *sum += term;
+        }
+    })
 }

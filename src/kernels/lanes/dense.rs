@@ -169,10 +169,10 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
             tile::gather::<S, C, P, false>(s, &mut sums, rows.values, x.values, &terms);
             // What lies before the new ones had its turn in the tile before.
             for c in new_input - input..C {
-                for p in new_vector - vector..P {
+                for (p, &sum) in sums[c].iter().enumerate().skip(new_vector - vector) {
                     let at = (vector + p) * S::LANES;
                     let dw = &mut dw[(input + c) * outputs..][at..outputs.min(at + S::LANES)];
-                    s.store_cut(s.add(s.load_padded(dw, 0.0), sums[c][p]), dw);
+                    s.store_cut(s.add(s.load_padded(dw, 0.0), sum), dw);
                 }
             }
         }
