@@ -12,6 +12,9 @@ use convlane::rng::Rng;
 use idx::{gzip, idx};
 use serde_json::Value;
 
+/// Names of the engines.
+const ENGINES: [&str; 2] = ["nhwc", "lanes"];
+
 const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 
 /// A place for a file of one test.
@@ -102,7 +105,7 @@ fn it_prints_summary_epochs_and_score() {
     let text = train("--seed 7");
     assert!(text.starts_with("Layer (type) "), "{text}");
     assert!(text.contains("Total params: 44,426 (173.54 KiB)\n"), "{text}");
-    assert!(text.contains("engine nhwc, level "), "{text}");
+    assert!(text.contains("engine lanes, level "), "{text}");
 
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("epoch ")).collect();
     assert_eq!(lines.len(), 2);
@@ -132,7 +135,7 @@ fn flags_change_what_they_should() {
     assert_ne!(results("--learning-rate 0.1"), default);
     assert_ne!(results("--batch-size 64"), default);
     assert_eq!(results("--seed 42 --shuffle true --learning-rate 0.05"), default);
-    assert_eq!(results("--engine nhwc"), default);
+    assert_eq!(results("--engine lanes"), default);
     assert_eq!(results("--engine auto"), default);
     assert_eq!(results("--epochs 3").len(), 4);
 }
@@ -146,6 +149,17 @@ fn every_level_trains() {
 }
 
 #[test]
+fn every_engine_trains_to_the_same_score() {
+    let scores = ENGINES.map(|engine| {
+        let text = train(&format!("--engine {engine}"));
+        assert!(text.contains(&format!("engine {engine}, level ")), "{text}");
+        numbers(text.lines().last().unwrap(), ["loss", "accuracy"])
+    });
+    let [[loss, accuracy], [other_loss, other_accuracy]] = scores;
+    assert!((loss - other_loss).abs() < 2e-3 && (accuracy - other_accuracy).abs() < 0.02, "{scores:?}");
+}
+
+#[test]
 fn packed_files_are_as_good_as_plain_ones() {
     let packed = data("packed", ".gz", gzip);
     assert_eq!(results(&format!("--data {}", packed.display())), results(""));
@@ -153,13 +167,15 @@ fn packed_files_are_as_good_as_plain_ones() {
 
 #[test]
 fn threads_do_not_change_the_saved_bytes() {
-    let saved = [1, 2, 3].map(|threads| {
-        let file = tmp(&format!("threads{threads}.safetensors"));
-        train(&format!("--threads {threads} --save {}", file.display()));
-        fs::read(file).unwrap()
-    });
-    assert!(!saved[0].is_empty());
-    assert!(saved.iter().all(|bytes| *bytes == saved[0]));
+    for engine in ENGINES {
+        let saved = [1, 2, 3].map(|threads| {
+            let file = tmp(&format!("{engine}{threads}.safetensors"));
+            train(&format!("--engine {engine} --threads {threads} --save {}", file.display()));
+            fs::read(file).unwrap()
+        });
+        assert!(!saved[0].is_empty(), "{engine}");
+        assert!(saved.iter().all(|bytes| *bytes == saved[0]), "{engine}");
+    }
 }
 
 #[test]
@@ -183,7 +199,7 @@ fn the_history_has_options_and_epochs() {
     assert_eq!(options["shuffle"], true);
     assert!((options["learning_rate"].as_f64().unwrap() - 0.05).abs() < 1e-6);
     assert_eq!(options["data"], PLAIN.to_str().unwrap());
-    assert_eq!(history["engine"], "nhwc");
+    assert_eq!(history["engine"], "lanes");
     assert_eq!(history["level"], Level::best().name());
     assert_eq!(history["threads"], 2);
 
