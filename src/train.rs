@@ -204,6 +204,9 @@ impl Trainer {
 
     /// The model's output for every sample, `[n][outputs]`: probabilities if it ends in a softmax.
     ///
+    /// Where [`Engine::Auto`](crate::plan::Engine::Auto) chooses, a few samples alone may run on another engine than many,
+    /// and differ in the last bits.
+    ///
     /// # Errors
     /// If `x` is not a whole number of samples.
     pub fn predict(&mut self, x: Pixels<'_>) -> Result<Vec<f32>> {
