@@ -39,19 +39,10 @@ pub fn forward(
     if let Some(b) = b {
         check_len!(b, shape.out_c);
     }
-    let gather = Gather::<true> {
-        rows: Side::Forward(&shape.h),
-        cols: Side::Forward(&shape.w),
-        groups: shape.groups,
-        terms: shape.in_c / shape.groups,
-        channels: shape.out_c / shape.groups,
-        w_tap: shape.in_c / shape.groups * shape.out_c,
-        w_group: shape.out_c / shape.groups,
-        w_term: shape.out_c,
-        w_channel: 1,
-    };
+    let gather = gather::<true>(shape, Side::Forward, [shape.in_c, shape.out_c], [shape.out_c, 1]);
+    let [x_block, y_block] = [shape.x_len(), shape.y_len()].map(|len| len * level.lanes());
     dispatch!(level, s => {
-        for (x, y) in blocks(s, shape.x_len(), x).zip(y.chunks_exact_mut(shape.y_len() * lanes(s))) {
+        for (x, y) in x.chunks_exact(x_block).zip(y.chunks_exact_mut(y_block)) {
             gather.run(s, &mut Tensors { x, w, b, floor, y });
         }
     })
@@ -63,22 +54,33 @@ pub fn forward(
 /// If a slice has not the length of its shape.
 pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     check(level, shape, n, dx, w, dy);
-    let gather = Gather::<false> {
-        rows: Side::Backward(&shape.h),
-        cols: Side::Backward(&shape.w),
-        groups: shape.groups,
-        terms: shape.out_c / shape.groups,
-        channels: shape.in_c / shape.groups,
-        w_tap: shape.in_c / shape.groups * shape.out_c,
-        w_group: shape.out_c / shape.groups,
-        w_term: 1,
-        w_channel: shape.out_c,
-    };
+    let gather = gather::<false>(shape, Side::Backward, [shape.out_c, shape.in_c], [1, shape.out_c]);
+    let [x_block, y_block] = [shape.x_len(), shape.y_len()].map(|len| len * level.lanes());
     dispatch!(level, s => {
-        for (dy, dx) in blocks(s, shape.y_len(), dy).zip(dx.chunks_exact_mut(shape.x_len() * lanes(s))) {
+        for (dy, dx) in dy.chunks_exact(y_block).zip(dx.chunks_exact_mut(x_block)) {
             gather.run(s, &mut Tensors { x: dy, w, b: None, floor: f32::NEG_INFINITY, y: dx });
         }
     })
+}
+
+/// The sums from so many channels to so many, in weights that lie so far apart for neighbouring terms and channels.
+fn gather<'a, const NEXT: bool>(
+    shape: &'a Conv2dShape,
+    side: fn(&'a Axis) -> Side<'a>,
+    [terms, channels]: [usize; 2],
+    [w_term, w_channel]: [usize; 2],
+) -> Gather<'a, NEXT> {
+    Gather {
+        rows: side(&shape.h),
+        cols: side(&shape.w),
+        groups: shape.groups,
+        terms: terms / shape.groups,
+        channels: channels / shape.groups,
+        w_tap: shape.in_c / shape.groups * shape.out_c,
+        w_group: shape.out_c / shape.groups,
+        w_term,
+        w_channel,
+    }
 }
 
 /// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
@@ -117,16 +119,6 @@ fn check(level: Level, shape: &Conv2dShape, n: usize, x: &[f32], w: &[f32], y: &
     check_len!(x, batch_len(batch_len(n, level.lanes()), shape.x_len()));
     check_len!(w, shape.w_len());
     check_len!(y, batch_len(batch_len(n, level.lanes()), shape.y_len()));
-}
-
-#[inline(always)]
-fn lanes<S: Simd>(_: S) -> usize {
-    S::LANES
-}
-
-#[inline(always)]
-fn blocks<S: Simd>(_: S, len: usize, x: &[f32]) -> std::slice::ChunksExact<'_, f32> {
-    x.chunks_exact(len * S::LANES)
 }
 
 /// Neighbouring taps of a row whose terms follow each other, and output columns where they all fall on the image.
@@ -178,8 +170,9 @@ fn add_run<S: Simd>(
         dy_block: shape.y_len() * S::LANES,
         rows: rows.len(),
         cols: cols.len(),
-        x_row: shape.h.stride * shape.w.input * x_pixel,
-        x_col: shape.w.stride * x_pixel,
+        // Strides that are never taken may be as large as they like.
+        x_row: if rows.len() > 1 { shape.h.stride * shape.w.input * x_pixel } else { 0 },
+        x_col: if cols.len() > 1 { shape.w.stride * x_pixel } else { 0 },
         dy_row: shape.w.output * dy_pixel,
         dy_col: dy_pixel,
     };

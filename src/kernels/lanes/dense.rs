@@ -7,6 +7,7 @@
 //! | `w`, `dw` | `[in][out]` |
 //! | `b`, `db` | `[out]` |
 //! | `y`, `dy` | `[n][out][lane]` |
+//! | `scratch` | [`scratch_len`] |
 
 use super::conv2d;
 use super::tile::{self, Steps, Terms, best_size, starts};
@@ -29,6 +30,7 @@ pub fn forward(
     floor: f32,
     y: &mut [f32],
 ) {
+    check(level, shape, n, x, w, y);
     conv2d::forward(level, &shape.pixels(n.max(1)), n.min(1), x, w, b, floor, y);
 }
 
@@ -37,6 +39,7 @@ pub fn forward(
 /// # Panics
 /// If a slice has not the length of its shape.
 pub fn backward_input(level: Level, shape: &DenseShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+    check(level, shape, n, dx, w, dy);
     conv2d::backward_input(level, &shape.pixels(n.max(1)), n.min(1), dy, w, dx);
 }
 
@@ -60,10 +63,8 @@ pub fn backward_params(
     db: Option<&mut [f32]>,
     scratch: &mut [f32],
 ) {
+    check(level, shape, n, x, dw, dy);
     let (x_block, dy_block) = (shape.inputs * level.lanes(), shape.outputs * level.lanes());
-    check_len!(x, batch_len(n, x_block));
-    check_len!(dw, shape.w_len());
-    check_len!(dy, batch_len(n, dy_block));
     check_len!(scratch, scratch_len(level, shape, n));
     let row = row_len(level, shape.outputs);
     for (dy, rows) in dy.chunks_exact(dy_block).zip(scratch.chunks_exact_mut(row * level.lanes())) {
@@ -75,6 +76,12 @@ pub fn backward_params(
         add_bias(level, shape.outputs, 0, rows, db);
     }
     add_products(level, shape.outputs, Blocks { values: x, stride: x_block }, rows, dw);
+}
+
+fn check(level: Level, shape: &DenseShape, n: usize, x: &[f32], w: &[f32], y: &[f32]) {
+    check_len!(x, batch_len(batch_len(n, level.lanes()), shape.inputs));
+    check_len!(w, shape.w_len());
+    check_len!(y, batch_len(batch_len(n, level.lanes()), shape.outputs));
 }
 
 /// Floats of a row of `outputs` that whole vectors fill.

@@ -24,6 +24,8 @@ struct Taps {
 }
 
 impl Taps {
+    const NONE: Taps = Taps { first: 0, step: 1, count: 0, source: 0, source_step: 0 };
+
     fn same_as(&self, other: &Taps) -> bool {
         (self.first, self.count) == (other.first, other.count)
     }
@@ -70,13 +72,11 @@ impl Side<'_> {
         match self {
             Side::Forward(axis) => {
                 let taps = axis.taps(output);
-                Taps {
-                    first: taps.start,
-                    step: 1,
-                    count: taps.len(),
-                    source: (output * axis.stride + taps.start * axis.dilation).saturating_sub(axis.before),
-                    source_step: axis.dilation as isize,
-                }
+                let Some(source) = taps.clone().next().and_then(|first| axis.position(output, first)) else {
+                    return Taps::NONE;
+                };
+                let source_step = if taps.len() > 1 { axis.dilation as isize } else { 0 };
+                Taps { first: taps.start, step: 1, count: taps.len(), source, source_step }
             }
             Side::Backward(axis) => backward_taps(axis, output),
         }
@@ -99,18 +99,17 @@ fn backward_taps(axis: &Axis, input: usize) -> Taps {
     let low = if axis.dilation == 1 { over } else { over.div_ceil(axis.dilation) };
     let high = axis.kernel.min(divide(position, axis.dilation) + 1);
     let meets = |k: &usize| axis.stride == 1 || (position - k * axis.dilation).is_multiple_of(axis.stride);
-    let Some(first) = (low..high).find(meets) else {
-        return Taps { first: 0, step: 1, count: 0, source: 0, source_step: 0 };
-    };
-    // Both strides are multiples of what `dilation * step` is the least common one of.
-    let step = (1..).find(|step| axis.stride == 1 || (step * axis.dilation).is_multiple_of(axis.stride)).unwrap_or(1);
-    Taps {
-        first,
-        step,
-        count: (high - first).div_ceil(step),
-        source: divide(position - first * axis.dilation, axis.stride),
-        source_step: -(divide(step * axis.dilation, axis.stride) as isize),
-    }
+    let Some(first) = (low..high).find(meets) else { return Taps::NONE };
+    // The least number of taps that is a whole number of outputs.
+    let step = if axis.stride == 1 { 1 } else { axis.stride / gcd(axis.stride, axis.dilation) };
+    let count = (high - first).div_ceil(step);
+    let (step, source_step) = if count > 1 { (step, divide(step * axis.dilation, axis.stride)) } else { (1, 0) };
+    let source = divide(position - first * axis.dilation, axis.stride);
+    Taps { first, step, count, source, source_step: -(source_step as isize) }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }
 
 /// `y[o][c] = max(floor, b[c] + sum x[source][t] w[tap][t][c])` over the taps of `o` and the terms `t` of each. `NEXT` says
@@ -194,7 +193,9 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
 
     #[inline(always)]
     fn tiles<S: Simd, const C: usize, const P: usize>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
-        let (step, y_pixel) = (self.cols.step(), self.groups * self.channels * S::LANES);
+        let y_pixel = self.groups * self.channels * S::LANES;
+        // Of a tile of one pixel, nothing lies a step further.
+        let step = if segment.len > 1 { self.cols.step() } else { 0 };
         let floor = s.splat(tensors.floor);
         for row in 0..self.rows.outputs() {
             let mut terms = self.terms_of::<S>(&self.rows.taps(row), &segment);
@@ -246,7 +247,7 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
                 Steps { count: runs, x: x_tap, w: cols.step * self.w_tap },
                 Steps { count, x: S::LANES as isize, w: self.w_term },
             ],
-            pixel: self.cols.source_step() * x_pixel,
+            pixel: if segment.len > 1 { self.cols.source_step() * x_pixel } else { 0 },
             channel: self.w_channel,
         }
     }

@@ -30,19 +30,33 @@ pub(super) struct Terms {
 impl Terms {
     /// Whether all terms of a tile of `c` channels and `p` pixels lie within a source and weights of these lengths.
     #[inline(always)]
-    fn fit(&self, [c, p]: [usize; 2], lanes: usize, x_len: usize, w_len: usize) -> bool {
-        let (mut first, mut last, mut w_last) = (0, 0, (c - 1) * self.channel + self.w);
-        for Steps { count, x, w } in self.loops {
-            if count == 0 {
-                return false;
-            }
-            let way = (count - 1) as isize * x;
-            (first, last) = (first + way.min(0), last + way.max(0));
-            w_last += (count - 1) * w;
-        }
-        let at = |way: isize| self.x as isize + way;
-        at(first) >= 0 && at(last) as usize + (p - 1) * self.pixel + lanes <= x_len && w_last < w_len
+    fn fit(&self, c: usize, p: usize, lanes: usize, x_len: usize, w_len: usize) -> bool {
+        self.ends(c, p, lanes).is_some_and(|(x_end, w_last)| x_end <= x_len && w_last < w_len)
     }
+
+    /// Where the last vector ends in the source, and where the last weight lies; none if there is no term, one lies before
+    /// the start of the source, or a number overflows.
+    #[inline(always)]
+    fn ends(&self, c: usize, p: usize, lanes: usize) -> Option<(usize, usize)> {
+        let (mut x_first, mut x_end) = (self.x, self.x.checked_add(distance(p, self.pixel)?)?.checked_add(lanes)?);
+        let mut w_last = self.w.checked_add(distance(c, self.channel)?)?;
+        for Steps { count, x, w } in self.loops {
+            let way = distance(count, x.unsigned_abs())?;
+            if x < 0 {
+                x_first = x_first.checked_sub(way)?;
+            } else {
+                x_end = x_end.checked_add(way)?;
+            }
+            w_last = w_last.checked_add(distance(count, w)?)?;
+        }
+        Some((x_end, w_last))
+    }
+}
+
+/// From the first to the last of `count` places that lie `step` apart, if there is one and it does not overflow.
+#[inline(always)]
+fn distance(count: usize, step: usize) -> Option<usize> {
+    count.checked_sub(1)?.checked_mul(step)
 }
 
 /// Adds to `sums[c][p]` the products `x[p] w[c]` of all terms. `NEXT` says that channels are neighbours in the weights.
@@ -56,13 +70,9 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
 ) {
     let (pixel, channel) = (terms.pixel, if NEXT { 1 } else { terms.channel });
     let terms = Terms { channel, ..*terms };
-    assert!(terms.fit([C, P], S::LANES, x.len(), w.len()), "{terms:?} of {} and {}", x.len(), w.len());
+    assert!(terms.fit(C, P, S::LANES, x.len(), w.len()), "{terms:?} of {} and {}", x.len(), w.len());
     let [rows, runs, inner] = terms.loops;
-    // SAFETY: `fit` holds, so that every place that the loops below visit lies within `x` or `w`; what is added after the
-    // last step of a loop is never read from, and wraps like any integer.
-    let number = |at: usize| unsafe { *w.get_unchecked(at) };
-    // SAFETY: the same.
-    let vector = |at: usize| unsafe { x.get_unchecked(at..at + S::LANES) };
+    // What is added after the last step of a loop leads to no place that is visited, and may wrap.
     let (mut x_row, mut w_row) = (terms.x, terms.w);
     for _ in 0..rows.count {
         let (mut x_run, mut w_run) = (x_row, w_row);
@@ -71,19 +81,22 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
             for _ in 0..inner.count {
                 let mut pixels = [s.splat(0.0); P];
                 for (p, v) in pixels.iter_mut().enumerate() {
-                    *v = s.load(vector(x_at + p * pixel));
+                    let at = x_at + p * pixel;
+                    // SAFETY: `x_at` is that of a term, which fits, and `p < P`, so that the vector ends within `x`.
+                    *v = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
                 }
                 for (c, sums) in sums.iter_mut().enumerate() {
-                    let weight = s.splat(number(w_at + c * channel));
+                    // SAFETY: `w_at` is that of a term, which fits, and `c < C`, so that the weight lies within `w`.
+                    let weight = s.splat(unsafe { *w.get_unchecked(w_at + c * channel) });
                     for (sum, &pixel) in sums.iter_mut().zip(&pixels) {
                         *sum = s.mul_add(weight, pixel, *sum);
                     }
                 }
-                (x_at, w_at) = (x_at.wrapping_add_signed(inner.x), w_at + inner.w);
+                (x_at, w_at) = (x_at.wrapping_add_signed(inner.x), w_at.wrapping_add(inner.w));
             }
-            (x_run, w_run) = (x_run.wrapping_add_signed(runs.x), w_run + runs.w);
+            (x_run, w_run) = (x_run.wrapping_add_signed(runs.x), w_run.wrapping_add(runs.w));
         }
-        (x_row, w_row) = (x_row.wrapping_add_signed(rows.x), w_row + rows.w);
+        (x_row, w_row) = (x_row.wrapping_add_signed(rows.x), w_row.wrapping_add(rows.w));
     }
 }
 
@@ -96,7 +109,8 @@ pub(super) fn store<S: Simd, const C: usize, const P: usize>(
     y: &mut [f32],
     pixel: usize,
 ) {
-    assert!((P - 1) * pixel + C * S::LANES <= y.len());
+    let end = distance(P, pixel).and_then(|last| last.checked_add(C * S::LANES));
+    assert!(end.is_some_and(|end| end <= y.len()), "a tile beyond the output");
     for (c, sums) in sums.iter().enumerate() {
         for (p, &sum) in sums.iter().enumerate() {
             let at = p * pixel + c * S::LANES;
@@ -129,13 +143,16 @@ pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
     walk: &Walk,
 ) -> [[S::V; C]; T] {
     let Walk { blocks, rows, cols, x_block, dy_block, x_row, x_col, dy_row, dy_col } = *walk;
-    let last = |block, row, col| (blocks - 1) * block + (rows - 1) * row + (cols - 1) * col;
+    let end = |block, row, col, vectors: usize| {
+        let pixel = distance(blocks, block)?.checked_add(distance(rows, row)?)?.checked_add(distance(cols, col)?)?;
+        pixel.checked_add(vectors * S::LANES)
+    };
     assert!(
-        blocks > 0
-            && rows > 0
-            && cols > 0
-            && last(x_block, x_row, x_col) + T * S::LANES <= x.len()
-            && last(dy_block, dy_row, dy_col) + C * S::LANES <= dy.len()
+        end(x_block, x_row, x_col, T).is_some_and(|end| end <= x.len())
+            && end(dy_block, dy_row, dy_col, C).is_some_and(|end| end <= dy.len()),
+        "{walk:?} of {} and {}",
+        x.len(),
+        dy.len()
     );
     let mut sums = [[s.splat(0.0); C]; T];
     for block in 0..blocks {
@@ -156,8 +173,8 @@ pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
                         *sum = s.mul_add(x, delta, *sum);
                     }
                 }
-                x_at += x_col;
-                dy_at += dy_col;
+                // After the last pixel this leads nowhere, and may wrap.
+                (x_at, dy_at) = (x_at.wrapping_add(x_col), dy_at.wrapping_add(dy_col));
             }
         }
     }
@@ -197,5 +214,35 @@ mod tests {
             assert!((0..n).all(|i| covered.contains(&i)) && covered.iter().all(|&i| i < n), "{n}: {size}");
         }
         assert_eq!([6, 16, 10, 3].map(|n| best_size(n, [6, 4, 1])), [6, 4, 6, 1]);
+    }
+
+    #[test]
+    fn terms_fit_to_the_last_and_not_beyond() {
+        let once = Steps { count: 1, x: 0, w: 0 };
+        let terms = |steps, pixel, channel| Terms { x: 8, w: 1, loops: [once, steps, once], pixel, channel };
+        let fits = |terms: Terms, x_len, w_len| terms.fit(2, 3, 4, x_len, w_len);
+        let back = terms(Steps { count: 3, x: -4, w: 5 }, 10, 7);
+        assert!(fits(back, 32, 19) && !fits(back, 31, 19) && !fits(back, 32, 18));
+        assert!(!fits(terms(Steps { count: 4, x: -4, w: 0 }, 0, 0), 100, 100), "before the start");
+        assert!(!fits(terms(Steps { count: 0, x: 0, w: 0 }, 0, 0), 100, 100), "no term");
+        let (half, quarter) = (1 << (usize::BITS - 1), 1 << (usize::BITS - 2));
+        for wrapping in [
+            terms(Steps { count: 5, x: quarter as isize, w: 0 }, 0, 0),
+            terms(Steps { count: 5, x: -(quarter as isize), w: 0 }, 0, 0),
+            terms(Steps { count: 5, x: 0, w: quarter }, 0, 0),
+            terms(once, half, 0),
+            terms(once, 0, usize::MAX),
+        ] {
+            assert!(!fits(wrapping, 100, 100), "{wrapping:?}");
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "Walk")]
+    fn a_walk_that_wraps_is_refused() {
+        let far = 1 << (usize::BITS - 2);
+        let walk =
+            Walk { blocks: 5, rows: 1, cols: 1, x_block: far, dy_block: 0, x_row: 0, x_col: 0, dy_row: 0, dy_col: 0 };
+        crate::simd::dispatch!(crate::Level::scalar(), s => correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk));
     }
 }
