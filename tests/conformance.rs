@@ -69,6 +69,18 @@ fn cross_entropy() {
     check(&geometry::rows(), pass::cross_entropy);
 }
 
+/// A logit of negative infinity is no class, as long as it has no weight.
+#[test]
+fn cross_entropy_of_a_class_ruled_out() {
+    let [_, _, losses, gradient] = pass::cross_entropy(&geometry::Case { name: "ruled_out", n: 1, shape: 3 });
+    let inputs = [[f32::NEG_INFINITY, 0.5, 0.5], [0.0, 1.0, 0.0]].map(Tensor::collect);
+    for way in losses.ways() {
+        let (loss, dz) = (losses.run(way, &inputs), gradient.run(way, &inputs));
+        assert!((loss[0] - 2f32.ln()).abs() < 1e-6, "{way}: {}", loss[0]);
+        assert!(dz.iter().zip([0.0, -1.0 / 6.0, 1.0 / 6.0]).all(|(dz, want)| (dz - want).abs() < 1e-6), "{way}");
+    }
+}
+
 #[test]
 fn sgd() {
     let rules = [

@@ -9,7 +9,7 @@ use convlane::kernels::cross_entropy::Targets;
 use convlane::kernels::lanes::{activation, avg_pool2d, conv2d, cross_entropy, dense, max_pool2d, pack};
 use convlane::layer::Activation;
 use convlane::rng::{Rng, Seed};
-use convlane::shape::{Conv2dShape, Shape, Window};
+use convlane::shape::{Conv2dShape, Pool2dShape, Shape, Window};
 use support::geometry::{self, Case};
 use support::pass::ELEMENT_WISE;
 use support::tensor::{START, Tensor, added, in_place, overwritten};
@@ -135,7 +135,7 @@ fn relu_fused_is_relu_after() {
 }
 
 /// Every geometry of a pooling with activations, their output, and the gradient of the pooling's output.
-fn pooled(check: impl Fn(&str, Level, &geometry::Case<convlane::shape::Pool2dShape>, Activation, &Tensor, &Tensor)) {
+fn pooled(check: impl Fn(&str, Level, &Case<Pool2dShape>, Activation, &Tensor, &Tensor)) {
     for level in Level::available() {
         for case in geometry::pool2d().into_iter().filter(|case| case.shape.is_partition()) {
             let [x, dy] = [case.shape.x_len(), case.shape.y_len()].map(|len| BLOCKS * level.lanes() * len);
@@ -145,6 +145,14 @@ fn pooled(check: impl Fn(&str, Level, &geometry::Case<convlane::shape::Pool2dSha
             }
         }
     }
+}
+
+/// The gradient of the bias of a convolution before a pooling, from that of the pooling's input.
+fn bias_gradient(level: Level, shape: &Pool2dShape, dx: &Tensor) -> Tensor {
+    let (c, ones) = (shape.c(), Tensor::filled(dx.len() / shape.c(), 1.0));
+    let image = Shape::hwc(shape.h().input(), shape.w().input(), 1);
+    let conv = Conv2dShape::new(image, c, 1, &Window::new(1)).unwrap();
+    added(c, |db| conv2d::backward_params(level, &conv, BLOCKS, &ones, dx, &mut vec![0.0; c], Some(db)))
 }
 
 #[test]
@@ -162,13 +170,7 @@ fn average_pooling_and_activation_go_back_at_once_as_one_after_the_other() {
         assert!(fused(None).bits() == after.bits(), "{id}");
         assert!(fused(Some(&mut db)).bits() == after.bits(), "{id} with a bias");
 
-        let ones = Tensor::filled(x.len() / c, 1.0);
-        let conv =
-            Conv2dShape::new(Shape::hwc(shape.h().input(), shape.w().input(), 1), c, 1, &Window::new(1)).unwrap();
-        let of_conv = added(c, |db| {
-            conv2d::backward_params(level, &conv, BLOCKS, &ones, &after, &mut vec![0.0; c], Some(db));
-        });
-        assert!(of_conv.bits() == db.bits(), "{id}: the gradient of the bias");
+        assert!(bias_gradient(level, shape, &after).bits() == db.bits(), "{id}: the gradient of the bias");
     });
 }
 
@@ -176,11 +178,16 @@ fn average_pooling_and_activation_go_back_at_once_as_one_after_the_other() {
 fn max_pooling_and_activation_go_back_at_once_as_one_after_the_other() {
     pooled(|id, level, Case { shape, .. }, function, x, dy| {
         let y = overwritten(dy.len(), |y| max_pool2d::forward(level, shape, BLOCKS, x, y));
-        let fused = in_place(x, |x| max_pool2d::backward_activated(level, shape, BLOCKS, function, &y, dy, x, None));
+        let fused = |db: Option<&mut [f32]>| {
+            in_place(x, |x| max_pool2d::backward_activated(level, shape, BLOCKS, function, &y, dy, x, db))
+        };
         let after = overwritten(x.len(), |dx| {
             max_pool2d::backward(level, shape, BLOCKS, x, &y, dy, dx);
             activation::backward(level, function, shape.c(), x, dx);
         });
-        assert!(fused.bits() == after.bits(), "{id}");
+        let mut db = Tensor::filled(shape.c(), START);
+        assert!(fused(None).bits() == after.bits(), "{id}");
+        assert!(fused(Some(&mut db)).bits() == after.bits(), "{id} with a bias");
+        assert!(bias_gradient(level, shape, &after).bits() == db.bits(), "{id}: the gradient of the bias");
     });
 }

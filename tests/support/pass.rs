@@ -511,7 +511,7 @@ pub fn max_pool2d(case: &Case<Pool2dShape>) -> [Pass; 2] {
             Data::Gradients(x),
             move |way, [x, dy]| {
                 let (run, y) = (pick!(way, max_pool2d::backward), forward(way, x));
-                overwritten(x.len(), |dx| run(way.level, &shape, way.count(n), x, &y, dy, dx))
+                overwritten(way.len(n, shape.x_len()), |dx| run(way.level, &shape, way.count(n), x, &y, dy, dx))
             },
             move |[x, dy]| gradient(x, dy),
         )
@@ -579,8 +579,8 @@ pub fn max_pool2d_activated(activation: Activation, case: &Case<Pool2dShape>) ->
         [Data::Samples(x), Data::Gradients(y)],
         Data::Gradients(x),
         move |way, [x, dy]| {
-            let (level, n) = (way.level, way.count(n));
-            let y = overwritten(dy.len(), |y| lanes::max_pool2d::forward(level, &shape, n, x, y));
+            let (level, len, n) = (way.level, way.len(n, y), way.count(n));
+            let y = overwritten(len, |y| lanes::max_pool2d::forward(level, &shape, n, x, y));
             in_place(x, |x| {
                 lanes::max_pool2d::backward_activated(level, &shape, n, activation, &y, dy, x, None);
             })
