@@ -154,8 +154,12 @@ fn refuses_outputs_in_lanes(level: Level) {
         refuses("dense scratch", || params(1, &mut [0.0; 6], None, &mut scratch(n)));
     }
 
-    let shape = Pool2dShape::new(Shape::hwc(2, 2, 3), &Window::new(2)).unwrap();
+    let window = Window { stride: 2.into(), ..Window::new(2) };
+    let shape = Pool2dShape::new(Shape::hwc(2, 2, 3), &window).unwrap();
     let (x, y) = (block(12), block(3));
+    // With the right lengths, for what follows to be refused for the wrong ones.
+    avg_pool2d::backward_activated(level, &shape, 1, Activation::Relu, &y, &mut block(12), Some(&mut [0.0; 3]));
+    max_pool2d::backward_activated(level, &shape, 1, Activation::Relu, &y, &y, &mut block(12), Some(&mut [0.0; 3]));
     for mut wrong in wrong(3) {
         refuses("avg_pool2d y", || avg_pool2d::forward(level, &shape, 1, &x, &mut wrong));
         refuses("max_pool2d y", || max_pool2d::forward(level, &shape, 1, &x, &mut wrong));
@@ -180,7 +184,9 @@ fn refuses_outputs_in_lanes(level: Level) {
     let (x, y4) = (&mut block(12), block(4));
     refuses("shared pixels", || avg_pool2d::backward_activated(level, &overlapping, 1, linear, &y4, x, None));
     refuses("shared pixels", || max_pool2d::backward_activated(level, &overlapping, 1, linear, &y4, &y4, x, None));
-    refuses("softmax", || avg_pool2d::backward_activated(level, &shape, 1, Activation::Softmax, &y, x, None));
+    let softmax = Activation::Softmax;
+    refuses("softmax", || avg_pool2d::backward_activated(level, &shape, 1, softmax, &y, x, None));
+    refuses("softmax", || max_pool2d::backward_activated(level, &shape, 1, softmax, &y, &y, x, None));
     for function in pass::ACTIVATIONS {
         for wrong in wrong(6) {
             refuses("rows", || activation::forward(level, function, 3, &mut wrong.clone()));
