@@ -6,6 +6,7 @@ mod support;
 use convlane::Level;
 use convlane::kernels::cast;
 use convlane::optim::Sgd;
+use convlane::shape::{Conv2dShape, Padding, Shape, Window};
 use support::geometry;
 use support::pass::{self, Pass};
 use support::tensor::{Tensor, overwritten};
@@ -106,5 +107,36 @@ fn scale_u8() {
             let got = overwritten(len, |y| cast::scale_u8(level, scale, &bytes[..len], y));
             assert_eq!(got[..], want[..len], "{level}");
         }
+    }
+}
+
+/// What fills up the lanes of a partial block must not meet the infinity as zero times infinity.
+#[test]
+fn an_infinity_in_the_last_sample_is_one_in_the_gradient() {
+    for case in geometry::dense() {
+        let pass = pass::dense(&case).backward_weights;
+        let mut inputs = pass.integers(4);
+        let start = (case.n - 1) * case.shape.inputs();
+        inputs[0][start..].fill(f32::INFINITY);
+        pass.check_on(&inputs);
+    }
+}
+
+/// Steps so large that nothing lies a step further.
+#[test]
+fn conv2d_of_extreme_steps() {
+    const FAR: usize = (1 << 61) - 1;
+    let explicit = |bottom| Padding::Explicit { top: 0, bottom, left: 0, right: 0 };
+    for (window, (h, w, c)) in [
+        (Window { stride: FAR.into(), ..Window::new(1) }, (1, 1, 1)),
+        (Window { stride: (1 << 40).into(), ..Window::new(1) }, (2, 3, 2)),
+        (Window { dilation: FAR.into(), ..Window::new(1) }, (2, 1, 2)),
+        (Window { stride: 9.into(), dilation: FAR.into(), ..Window::new(1) }, (1, 1, 2)),
+        (Window { stride: (1 << 60).into(), padding: explicit(1 << 60), ..Window::new(1) }, (1, 1, 2)),
+        (Window { stride: FAR.into(), dilation: 3.into(), ..Window::new(2) }, (4, 5, 1)),
+    ] {
+        let Ok(shape) = Conv2dShape::new(Shape::hwc(h, w, c), 2, 1, &window) else { panic!("{window:?}") };
+        let case = geometry::Case { name: "extreme", n: 2, shape };
+        pass::conv2d(&case).all().iter().for_each(|pass| pass.check());
     }
 }

@@ -55,7 +55,7 @@ fn check_samples(level: Level, len: usize, indices: &[usize], pixels: Pixels<'_>
     let (n, zeros) = (indices.len(), vec![0.0; len]);
     let sample = |index: usize| &values[index * len..][..len];
     let x = overwritten(len * level.lanes(), |x| pack::samples(level, pixels, indices.iter().copied(), x));
-    let want = block(level, len, |lane| indices.get(lane).or(indices.last()).map_or(&zeros, |&index| sample(index)));
+    let want = block(level, len, |lane| indices.get(lane).map_or(&zeros, |&index| sample(index)));
     assert_eq!(x.bits(), want, "{level}: samples {indices:?} of {len}");
     let y = overwritten(n * len, |y| pack::unpack(level, n, &x, y));
     let want = Tensor::collect(indices.iter().flat_map(|&index| sample(index)).copied());
@@ -81,19 +81,6 @@ fn samples_of_bytes_are_scaled() {
             let pixels = Pixels::U8 { values: &bytes, scale };
             check_samples(level, len, &indices(n, &mut rng), pixels, &values);
         }
-    }
-}
-
-#[test]
-fn gradients_keep_their_bits_and_leave_zeros() {
-    let mut rng = rng();
-    for (level, len, n) in sizes() {
-        let (dy, zeros) = (any_bits(n * len, &mut rng), vec![0.0; len]);
-        let x = overwritten(len * level.lanes(), |x| pack::gradients(level, n, &dy, x));
-        let want = block(level, len, |lane| if lane < n { &dy[lane * len..][..len] } else { &zeros });
-        assert_eq!(x.bits(), want, "{level}: {n} gradients of {len}");
-        let y = overwritten(n * len, |y| pack::unpack(level, n, &x, y));
-        assert_eq!(y.bits(), dy.bits(), "{level}: {n} gradients of {len} unpacked");
     }
 }
 

@@ -61,9 +61,9 @@ impl fmt::Display for Way {
 /// What a tensor holds, and how much of it; the length of samples is that of one.
 #[derive(Debug, Clone, Copy)]
 pub enum Data {
-    /// Samples. Lanes without one repeat the last.
+    /// Samples. Lanes without one are zero at first.
     Samples(usize),
-    /// Gradients of samples. Lanes without one are zero.
+    /// Gradients of samples. Lanes without one are zero and stay so.
     Gradients(usize),
     /// What belongs to samples but never lies in lanes.
     Rows(usize),
@@ -118,37 +118,27 @@ impl Way {
 
     /// Numbers of `n` samples as a kernel takes them. What is wrong with the length of `x` is so with the result's.
     pub fn pack(self, n: usize, data: Data, x: &Tensor) -> Tensor {
-        let blocks = |len: usize, fill: &dyn Fn(Range<usize>, &mut [f32])| {
-            let mut packed = Tensor::filled(self.len(n, len) + x.len() - n * len, f32::NAN);
-            if x.len() == n * len {
-                self.blocks(n).zip(packed.chunks_exact_mut(self.len(1, len))).for_each(|(n, block)| fill(n, block));
+        let (How::Lanes, Data::Samples(len) | Data::Gradients(len)) = (self.how, data) else { return x.clone() };
+        let mut packed = Tensor::filled(self.len(n, len) + x.len() - n * len, f32::NAN);
+        if x.len() == n * len {
+            for (samples, block) in self.blocks(n).zip(packed.chunks_exact_mut(self.len(1, len))) {
+                pack::samples(self.level, Pixels::F32(x), samples, block);
             }
-            packed
-        };
-        match (self.how, data) {
-            (How::Lanes, Data::Samples(len)) => {
-                blocks(len, &|samples, block| pack::samples(self.level, Pixels::F32(x), samples, block))
-            }
-            (How::Lanes, Data::Gradients(len)) => blocks(len, &|samples, block| {
-                pack::gradients(self.level, samples.len(), &x[samples.start * len..samples.end * len], block);
-            }),
-            _ => x.clone(),
         }
+        packed
     }
 
-    /// The reverse of [`pack`](Self::pack). Lanes without a sample must hold what they should.
+    /// The reverse of [`pack`](Self::pack). Lanes without a sample must hold no gradient.
     pub fn unpack(self, n: usize, data: Data, packed: Tensor) -> Tensor {
         let (How::Lanes, Data::Samples(len) | Data::Gradients(len)) = (self.how, data) else { return packed };
         let (lanes, mut x) = (self.level.lanes(), Tensor::filled(n * len, f32::NAN));
         for (samples, block) in self.blocks(n).zip(packed.chunks_exact(self.len(1, len))) {
-            let last = samples.len() - 1;
             for numbers in block.chunks_exact(lanes) {
-                let last = numbers[last];
-                let fits = |rest: f32| match data {
-                    Data::Gradients(_) => rest == 0.0 || last.is_nan(),
-                    _ => rest == last || rest.is_nan() && last.is_nan(),
-                };
-                assert!(numbers[samples.len()..].iter().all(|&rest| fits(rest)), "{self}: {numbers:?} of {samples:?}");
+                let (of_samples, rest) = numbers.split_at(samples.len());
+                // Where a kernel is given NaN that all samples share, no lane is spared.
+                let empty = |rest: &f32| *rest == 0.0 || of_samples.iter().all(|number| number.is_nan());
+                let fits = matches!(data, Data::Samples(_)) || rest.iter().all(empty);
+                assert!(fits, "{self}: {numbers:?} of {samples:?}");
             }
             pack::unpack(self.level, samples.len(), block, &mut x[samples.start * len..samples.end * len]);
         }

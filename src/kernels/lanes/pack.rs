@@ -5,28 +5,24 @@ use crate::kernels::check_len;
 use crate::shape::batch_len;
 use crate::simd::{Level, MAX_LANES, Simd, copy, dispatch};
 
-/// Samples of `pixels` at `indices` into one block, `x[len][lane]`. Lanes without a sample repeat the last one, so that
-/// they hold nothing that the others do not; in a block without samples all lanes are zero.
+/// Samples of `pixels` at `indices` into one block, `x[len][lane]`; lanes without a sample are zero, so that gradients, which
+/// are packed the same way, find nothing in them but what follows from zeros.
 ///
 /// # Panics
 /// If there are more samples than lanes, there is no sample at an index, or `x` is not a block.
 pub fn samples(level: Level, pixels: Pixels<'_>, indices: impl ExactSizeIterator<Item = usize>, x: &mut [f32]) {
-    let (n, len) = (indices.len(), check(level, indices.len(), x));
-    if n == 0 {
-        return x.fill(0.0);
-    }
+    let (n, lanes, len) = (indices.len(), level.lanes(), check(level, indices.len(), x));
     let mut starts = [0; MAX_LANES];
     for (start, index) in starts.iter_mut().zip(indices) {
         *start = batch_len(index, len);
         assert!(len <= pixels.len() && *start <= pixels.len() - len, "sample {index} of {}", pixels.len() / len);
     }
-    let (last, lanes) = (starts[n - 1], level.lanes());
-    starts[n..].fill(last);
+    let starts = &starts[..n];
     match pixels {
         Pixels::U8 { values, scale } => dispatch!(level, s => {
             let factor = s.splat(scale);
-            pack(s, len, x, #[inline(always)] |lane, at, row: &mut [f32]| {
-                let values = &values[starts[lane] + at..][..row.len()];
+            pack(s, starts, x, #[inline(always)] |start, row: &mut [f32]| {
+                let values = &values[start..][..row.len()];
                 if values.len() == lanes {
                     return s.store(s.mul(s.load_bytes(values), factor), row);
                 }
@@ -36,29 +32,9 @@ pub fn samples(level: Level, pixels: Pixels<'_>, indices: impl ExactSizeIterator
             })
         }),
         Pixels::F32(values) => dispatch!(level, s => {
-            pack(s, len, x, #[inline(always)] |lane, at, row: &mut [f32]| {
-                copy(&values[starts[lane] + at..][..row.len()], row);
-            })
+            pack(s, starts, x, #[inline(always)] |start, row: &mut [f32]| copy(&values[start..][..row.len()], row))
         }),
     }
-}
-
-/// The gradients `dy[n][len]` of samples into one block, `x[len][lane]`; lanes without a sample are zero.
-///
-/// # Panics
-/// If `n` exceeds the lanes, or a length does not fit.
-pub fn gradients(level: Level, n: usize, dy: &[f32], x: &mut [f32]) {
-    let len = check(level, n, x);
-    check_len!(dy, n * len);
-    dispatch!(level, s => {
-        pack(s, len, x, #[inline(always)] |lane, at, row: &mut [f32]| {
-            if lane < n {
-                copy(&dy[lane * len + at..][..row.len()], row);
-            } else {
-                row.fill(0.0);
-            }
-        })
-    })
 }
 
 /// The elements of a sample in block `x`.
@@ -68,23 +44,21 @@ fn check(level: Level, n: usize, x: &[f32]) -> usize {
     x.len() / lanes
 }
 
-/// Fills `x[len][lane]` with rows, given by `row` for a lane from an element on.
+/// Fills `x[len][lane]` with rows that `read` gives from a place on, which is `starts[lane]` for the first element.
 #[inline(always)]
-fn pack<S: Simd>(s: S, len: usize, x: &mut [f32], row: impl Fn(usize, usize, &mut [f32])) {
-    let squares = x.chunks_mut(S::LANES * S::LANES);
-    for (square, at) in squares.zip((0..len).step_by(S::LANES)) {
-        if square.len() == S::LANES * S::LANES {
-            for lane in 0..S::LANES {
-                row(lane, at, &mut square[lane * S::LANES..][..S::LANES]);
-            }
-            s.transpose(square);
-        } else {
-            let (elements, mut whole) = (square.len() / S::LANES, [0.0; MAX_LANES * MAX_LANES]);
-            for lane in 0..S::LANES {
-                row(lane, at, &mut whole[lane * S::LANES..][..elements]);
-            }
-            s.transpose(&mut whole[..S::LANES * S::LANES]);
-            square.copy_from_slice(&whole[..square.len()]);
+fn pack<S: Simd>(s: S, starts: &[usize], x: &mut [f32], read: impl Fn(usize, &mut [f32])) {
+    for (part, at) in x.chunks_mut(S::LANES * S::LANES).zip((0..).step_by(S::LANES)) {
+        let (elements, mut last) = (part.len() / S::LANES, [0.0; MAX_LANES * MAX_LANES]);
+        let whole = elements == S::LANES;
+        let square = if whole { &mut *part } else { &mut last[..S::LANES * S::LANES] };
+        let (filled, empty) = square.split_at_mut(starts.len() * S::LANES);
+        for (row, start) in filled.chunks_exact_mut(S::LANES).zip(starts) {
+            read(start + at, &mut row[..elements]);
+        }
+        empty.fill(0.0);
+        s.transpose(square);
+        if !whole {
+            part.copy_from_slice(&last[..part.len()]);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::profile::{Clock, Part};
 use super::record::Record;
 use super::run::Batch;
 use super::score::Score;
+use crate::kernels::cast::Pixels;
 use crate::kernels::cross_entropy::{self, Targets};
 use crate::kernels::{self, lanes::pack};
 use crate::simd::Level;
@@ -66,11 +67,7 @@ impl Group<'_> {
         let [input] = self.places([self.used(&self.arena.values[0])]);
         match engine {
             Engine::Lanes => {
-                let blocks = input.chunks_exact_mut(len * level.lanes()).zip(blocks_of(samples.len(), level));
-                for (block, part) in blocks {
-                    let indices = part.map(|sample| x.index(samples.start + sample));
-                    pack::samples(level, x.pixels(), indices, block);
-                }
+                pack_blocks(level, x.pixels(), samples.len(), |sample| x.index(samples.start + sample), input)
             }
             _ => samples.zip(input.chunks_exact_mut(len)).for_each(|(sample, input)| {
                 x.pixels().load(level, x.index(sample), input);
@@ -101,12 +98,7 @@ impl Group<'_> {
         let (_, place) = self.ends(steps);
         let [out] = self.places([place]);
         match engine {
-            Engine::Lanes => {
-                let len = dy.len() / n;
-                for (samples, out) in blocks_of(n, level).zip(out.chunks_exact_mut(len * level.lanes())) {
-                    pack::gradients(level, samples.len(), &dy[samples.start * len..samples.end * len], out);
-                }
-            }
+            Engine::Lanes => pack_blocks(level, Pixels::F32(dy), n, |sample| sample, out),
             _ => out.copy_from_slice(dy),
         }
     }
@@ -218,4 +210,12 @@ impl Group<'_> {
 /// The samples of each block of `n`.
 fn blocks_of(n: usize, level: Level) -> impl Iterator<Item = Range<usize>> {
     (0..n).step_by(level.lanes()).map(move |start| start..n.min(start + level.lanes()))
+}
+
+/// `n` samples of `pixels` into the blocks of `x`.
+fn pack_blocks(level: Level, pixels: Pixels<'_>, n: usize, index: impl Fn(usize) -> usize, x: &mut [f32]) {
+    let block = x.len() / n.div_ceil(level.lanes());
+    for (samples, x) in blocks_of(n, level).zip(x.chunks_exact_mut(block)) {
+        pack::samples(level, pixels, samples.map(&index), x);
+    }
 }
