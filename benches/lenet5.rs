@@ -1,7 +1,7 @@
 //! Epochs of LeNet-5 on real MNIST, data and optimiser included: every engine and level, on one thread and on all.
 //!
 //! An argument picks the ids that contain it, as in `cargo bench --bench lenet5 -- lanes`. The level `scalar` takes minutes
-//! and runs only where it is picked or there is no other.
+//! and runs only in test mode, where it is picked, or where there is no other.
 //!
 //! Epochs of all configurations take turns with measurements of the CPU's peak, so that ratios hold on a machine whose
 //! speed drifts. Criterion is handed each epoch as a sample of its id, `lenet5/train/engine/how/level`; a table of
@@ -80,7 +80,10 @@ impl Entrant {
 
     fn is_picked(&self) -> bool {
         let pattern = std::env::args().skip(1).find(|arg| !arg.starts_with('-')).unwrap_or_default();
-        let by_level = self.level != Level::scalar() || Level::best() == Level::scalar() || pattern.contains("scalar");
+        let by_level = self.level != Level::scalar()
+            || Level::best() == Level::scalar()
+            || pattern.contains("scalar")
+            || in_test_mode();
         by_level && format!("lenet5/train/{}", self.id()).contains(&pattern)
     }
 

@@ -33,7 +33,8 @@ const GROUP_LEN: usize = 256 * 1024;
 /// two: with two blocks of eight lanes, a weight of a dense layer is loaded once for both.
 pub(super) const MAX_GROUP: usize = 16;
 
-/// The least groups a batch is cut into, where it has the samples, so that several threads find work.
+/// The least groups that samples one after the other are cut into, where there are as many, so that several threads find
+/// work.
 const MIN_GROUPS: usize = 8;
 
 impl Arena {

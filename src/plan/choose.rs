@@ -4,6 +4,7 @@
 //! a clock, so that neither do the bits.
 
 use super::Engine;
+use super::arena::MAX_GROUP;
 use super::lower::{Op, Step};
 use crate::simd::Level;
 
@@ -17,8 +18,8 @@ const HALF: usize = 2;
 /// Channels from which on a convolution is a wide one.
 const WIDE: usize = 32;
 
-/// Floats of values of a block beyond which its images are better taken one after the other.
-const MAX_BLOCK_LEN: usize = 16 * 1024 * 1024;
+/// Floats of values of a group in lanes beyond which images are better taken one after the other.
+const MAX_GROUP_LEN: usize = 16 * 1024 * 1024;
 
 impl Engine {
     /// What [`Engine::Auto`] stands for.
@@ -30,7 +31,7 @@ impl Engine {
         let room = batch.div_ceil(lanes).saturating_mul(lanes);
         let share = if is_wide(steps) { HALF } else { FEW };
         let values = steps.iter().fold(steps[0].x_len, |sum, step| sum.saturating_add(step.y_len));
-        let fits = values.saturating_mul(lanes) <= MAX_BLOCK_LEN;
+        let fits = values.saturating_mul(MAX_GROUP) <= MAX_GROUP_LEN;
         if fits && batch.saturating_mul(share) >= room { Engine::Lanes } else { Engine::Nhwc }
     }
 }

@@ -381,7 +381,11 @@ impl Step {
             Op::Dense(_) => ("dense", "gemm"),
             Op::Activation => return format!("{:?}", self.activation).to_lowercase(),
         };
-        let how = if engine == Engine::Lanes { "lanes" } else { how };
+        let how = match (engine, self.through) {
+            (Engine::Lanes, true) => "lanes, in place",
+            (Engine::Lanes, false) => "lanes",
+            _ => how,
+        };
         match self.activation {
             Activation::Linear => format!("{op}/{how}"),
             activation => format!("{op}+{}/{how}", format!("{activation:?}").to_lowercase()),

@@ -71,11 +71,9 @@ impl Plan {
     /// Multiply-adds that a part needs a sample, with direct algorithms.
     pub fn multiply_adds(&self, part: Part) -> usize {
         let of = |step: usize| self.steps.get(step).map_or(0, |step| step.multiply_adds());
-        if part == Part::BackwardInput(0) {
-            return 0;
-        }
         let is_dense = |step: usize| self.steps.get(step).is_some_and(|step| matches!(step.op, Op::Dense(_)));
         match part {
+            Part::BackwardInput(0) => 0,
             Part::Forward(step) | Part::BackwardInput(step) => of(step),
             Part::BackwardParams(step) if !is_dense(step) => of(step),
             Part::Sum => (0..self.steps.len()).filter(|&step| is_dense(step)).map(of).sum(),
@@ -83,9 +81,12 @@ impl Plan {
         }
     }
 
-    /// A name such as `conv2d+relu/lanes forward` for a part.
+    /// A name such as `0 conv2d+relu/lanes forward` for a part.
     pub fn part_name(&self, part: Part) -> String {
-        let name = |step: usize, pass: &str| format!("{} {} {pass}", step, self.steps[step].kernel_name(self.engine));
+        let name = |step: usize, pass: &str| {
+            let kernel = self.steps.get(step).map_or("no step".into(), |known| known.kernel_name(self.engine));
+            format!("{step} {kernel} {pass}")
+        };
         match part {
             Part::Load => "load".into(),
             Part::Loss => "loss".into(),

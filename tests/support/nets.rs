@@ -7,6 +7,10 @@ use convlane::kernels::cross_entropy::Targets;
 use convlane::prelude::*;
 use convlane::rng::Rng;
 
+#[allow(dead_code)]
+#[path = "../../benches/networks/mod.rs"]
+mod networks;
+
 /// Every way to compute a network. An engine to be tested is added here.
 pub const ENGINES: [Engine; 2] = [Engine::Nhwc, Engine::Lanes];
 
@@ -17,16 +21,9 @@ pub fn options() -> impl Iterator<Item = PlanOptions> {
 }
 
 pub fn lenet5() -> Vec<Layer> {
-    vec![
-        Conv2d::new(6, 5).relu().into(),
-        AvgPool2d::new(2).into(),
-        Conv2d::new(16, 5).relu().into(),
-        AvgPool2d::new(2).into(),
-        Flatten.into(),
-        Dense::new(120).relu().into(),
-        Dense::new(84).relu().into(),
-        Dense::new(10).softmax().into(),
-    ]
+    let [lenet5, ..] = networks::networks();
+    assert_eq!(lenet5.name, "lenet5");
+    lenet5.layers
 }
 
 /// Networks with every layer, fused and not, in orders that programs use and orders that they do not.
