@@ -171,7 +171,7 @@ impl fmt::Display for Contest {
                 |other: &&Entrant| other.engine == Engine::Nhwc && (other.level, other.threads) == (level, threads);
             if let Some(nhwc) = self.entrants.iter().find(same) {
                 let ratio = seconds(&nhwc.epochs) / seconds(&lanes.epochs);
-                writeln!(f, "lanes over nhwc, {level}, {threads} threads: {ratio:.1} times")?;
+                writeln!(f, "nhwc / lanes, {level}, threads {threads}: {ratio:.1}")?;
             }
         }
         Ok(())

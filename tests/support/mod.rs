@@ -1,5 +1,5 @@
 //! What the integration tests share; each of them uses a part.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub mod geometry;
 pub mod net;
