@@ -243,6 +243,6 @@ mod tests {
         let far = 1 << (usize::BITS - 2);
         let walk =
             Walk { blocks: 5, rows: 1, cols: 1, x_block: far, dy_block: 0, x_row: 0, x_col: 0, dy_row: 0, dy_col: 0 };
-        crate::simd::dispatch!(crate::Level::scalar(), s => _ = correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk));
+        crate::simd::dispatch!(crate::simd::Level::scalar(), s => _ = correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk));
     }
 }
