@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::simd::Simd;
+use crate::simd::{MAX_LANES, Simd};
 
 /// One of the loops over the terms of a sum: so many steps, and how far each takes one on, in floats.
 #[derive(Debug, Clone, Copy)]
@@ -136,14 +136,23 @@ pub(super) struct Walk {
     pub dy_col: usize,
 }
 
-/// The sums over the pixels of a walk of `x[t] dy[c]`, for neighbouring vectors `t` of `x` and `c` of `dy`.
+/// Vectors, as many as they have lanes.
+pub(super) type Square = [f32; MAX_LANES * MAX_LANES];
+
+/// No vectors yet.
+pub(super) const SQUARE: Square = [0.0; MAX_LANES * MAX_LANES];
+
+/// Writes the sums over the pixels of a walk of `x[t] dy[c]`, for neighbouring vectors `t` of `x` and `c` of `dy`, to
+/// `squares[t]`, from vector `channel` on.
 #[inline(always)]
 pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
     s: S,
     x: &[f32],
     dy: &[f32],
     walk: &Walk,
-) -> [[S::V; C]; T] {
+    squares: &mut [Square],
+    channel: usize,
+) {
     let Walk { blocks, rows, cols, x_block, dy_block, x_row, x_col, dy_row, dy_col } = *walk;
     let end = |block, row, col, vectors: usize| {
         let pixel = distance(blocks, block)?.checked_add(distance(rows, row)?)?.checked_add(distance(cols, col)?)?;
@@ -180,7 +189,12 @@ pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
             }
         }
     }
-    sums
+    let squares = &mut squares[..T];
+    for (t, sums) in sums.iter().enumerate() {
+        for (c, &sum) in sums.iter().enumerate() {
+            s.store(sum, &mut squares[t][(channel + c) * S::LANES..]);
+        }
+    }
 }
 
 /// A linear map of `I` vectors to `O`.
@@ -312,6 +326,6 @@ mod tests {
         let far = 1 << (usize::BITS - 2);
         let walk =
             Walk { blocks: 5, rows: 1, cols: 1, x_block: far, dy_block: 0, x_row: 0, x_col: 0, dy_row: 0, dy_col: 0 };
-        crate::simd::dispatch!(crate::simd::Level::scalar(), s => _ = correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk));
+        crate::simd::dispatch!(crate::simd::Level::scalar(), s => correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk, &mut [SQUARE], 0));
     }
 }

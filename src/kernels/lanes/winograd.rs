@@ -64,7 +64,7 @@ fn checked_len(level: Level, shape: &Conv2dShape) -> Option<usize> {
     let (rows, tiles) = strip_size(level.lanes(), shape)?;
     let (band, _) = shape.h.band(0..rows);
     let longest = Axis { input: shape.h.input.min(band.input + band.before), ..band };
-    strip_len(level.lanes(), shape, &longest)?.checked_mul(tiles)?.checked_add(weights).filter(|&len| len <= MAX_LEN)
+    strip_len(level.lanes(), shape, &longest)?.checked_mul(tiles)?.checked_add(weights + 2 * points * level.lanes()).filter(|&len| len <= MAX_LEN)
 }
 
 fn points(shape: &Conv2dShape) -> usize {
@@ -176,8 +176,8 @@ struct Strip {
 impl Strip {
     /// Where the values of its inputs and outputs lie.
     fn split<'a>(&self, scratch: &'a mut [f32]) -> (&'a mut [f32], &'a mut [f32]) {
-        let (inputs, rest) = scratch.split_at_mut(self.inputs.points * self.inputs.plane());
-        (inputs, &mut rest[..self.outputs.points * self.outputs.plane()])
+        let (inputs, rest) = scratch.split_at_mut(self.inputs.points * self.inputs.stride());
+        (inputs, &mut rest[..self.outputs.points * self.outputs.stride()])
     }
 }
 
@@ -213,16 +213,21 @@ impl Side {
     fn values(&self, tile: usize) -> Vectors {
         let row = self.channels * self.lanes;
         let at = (tile - self.tiles.start) * self.rows * row;
-        Vectors { present: 0..self.points, at, step: self.plane(), row, col: self.lanes }
+        Vectors { present: 0..self.points, at, step: self.stride(), row, col: self.lanes }
     }
 
     /// The values at each point.
     fn planes<'a>(&self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
-        values.chunks_exact(self.plane())
+        values.chunks_exact(self.stride()).map(|values| &values[..self.plane()])
     }
 
     fn planes_mut<'a>(&self, values: &'a mut [f32]) -> impl Iterator<Item = &'a mut [f32]> {
-        values.chunks_exact_mut(self.plane())
+        values.chunks_exact_mut(self.stride()).map(|values| &mut values[..self.plane()])
+    }
+
+    /// How far apart those at neighbouring points lie: not a power of two, or they would share cache lines.
+    fn stride(&self) -> usize {
+        self.plane() + self.lanes
     }
 
     /// Floats of the values of all tiles at one point.
