@@ -93,7 +93,7 @@ fn whole_numbers_are_the_same_in_partial_blocks() {
     for (name, input, layers) in exact_nets() {
         for (level, &(batch, n)) in Level::available().flat_map(|level| BATCHES.iter().map(move |batch| (level, batch)))
         {
-            let options = PlanOptions { engine: Engine::Lanes, level, fuse: true };
+            let options = PlanOptions { engine: Engine::Lanes, level, ..Default::default() };
             let setting = Setting { name, input, layers: layers.clone(), options, batch, n };
             let plans = both(&setting);
             let case = setting.case().map(|value, limit| (value / limit * 0.8).round());
@@ -120,7 +120,7 @@ fn loss(plan: &Plan, case: &Case) -> Option<(f64, Vec<f32>)> {
 fn pairs(random: &Random) -> impl Iterator<Item = [Plan; 2]> {
     Level::available().map(|level| {
         [Engine::Lanes, Engine::Nhwc].map(|engine| {
-            let options = PlanOptions { engine, level, fuse: true };
+            let options = PlanOptions { engine, level, ..Default::default() };
             Plan::new(random.input, &random.layers, random.batch, &options).unwrap()
         })
     })
@@ -193,7 +193,7 @@ fn what_is_not_finite_stays_in_its_image() {
 
 /// The plan of the engine that is expected to be fastest.
 fn auto(input: Shape, layers: &[Layer], batch: usize, level: Level) -> Plan {
-    Plan::new(input, layers, batch, &PlanOptions { engine: Engine::Auto, level, fuse: true }).unwrap()
+    Plan::new(input, layers, batch, &PlanOptions { level, ..Default::default() }).unwrap()
 }
 
 /// Convolutions from 32 to 32 channels.

@@ -16,7 +16,7 @@ pub const ENGINES: [Engine; 2] = [Engine::Nhwc, Engine::Lanes];
 
 /// Every engine at every level.
 pub fn options() -> impl Iterator<Item = PlanOptions> {
-    let levels = |engine| Level::available().map(move |level| PlanOptions { engine, level, fuse: true });
+    let levels = |engine| Level::available().map(move |level| PlanOptions { engine, level, ..Default::default() });
     ENGINES.into_iter().flat_map(levels)
 }
 

@@ -64,7 +64,10 @@ fn checked_len(level: Level, shape: &Conv2dShape) -> Option<usize> {
     let (rows, tiles) = strip_size(level.lanes(), shape)?;
     let (band, _) = shape.h.band(0..rows);
     let longest = Axis { input: shape.h.input.min(band.input + band.before), ..band };
-    strip_len(level.lanes(), shape, &longest)?.checked_mul(tiles)?.checked_add(weights + 2 * points * level.lanes()).filter(|&len| len <= MAX_LEN)
+    strip_len(level.lanes(), shape, &longest)?
+        .checked_mul(tiles)?
+        .checked_add(weights + 2 * points * level.lanes())
+        .filter(|&len| len <= MAX_LEN)
 }
 
 fn points(shape: &Conv2dShape) -> usize {
