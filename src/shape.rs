@@ -497,9 +497,9 @@ impl DenseShape {
         self.inputs * self.outputs
     }
 
-    /// The same as a convolution of a row of so many pixels.
-    pub(crate) fn pixels(&self, n: usize) -> Conv2dShape {
-        Conv2dShape { h: Axis::of(1), w: Axis::of(n), in_c: self.inputs, out_c: self.outputs, groups: 1 }
+    /// The same as a convolution of one pixel.
+    pub(crate) fn pixel(&self) -> Conv2dShape {
+        Conv2dShape { h: Axis::of(1), w: Axis::of(1), in_c: self.inputs, out_c: self.outputs, groups: 1 }
     }
 }
 

@@ -72,6 +72,10 @@ const fn product(pairs: usize, except: usize) -> Polynomial {
 /// The values that the halves of a polynomial have at a pair: `even + p odd` and `even - p odd`.
 #[inline(always)]
 fn both<S: Simd>(s: S, p: f32, even: S::V, odd: S::V) -> [S::V; 2] {
+    if p == 1.0 {
+        // A sum takes another unit of the CPU than a product.
+        return [s.add(even, odd), s.sub(even, odd)];
+    }
     [s.mul_add(s.splat(p), odd, even), s.mul_add(s.splat(-p), odd, even)]
 }
 
