@@ -6,8 +6,9 @@ use convlane::kernels::cast::Pixels;
 use convlane::prelude::*;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
+use support::net::Net;
 use support::nets::{Case, Setting, bits, lenet5};
-use support::random::{Random, exact, run, smooth};
+use support::random::{Random, exact, reference, run, smooth};
 
 /// Batch size of the plan and samples in it: one, a part of a block, a block, a block and one, many; then the same of a
 /// large plan.
@@ -277,4 +278,20 @@ fn a_plan_says_where_it_saves_products() {
     assert_eq!(names(Engine::Lanes, Algorithm::Fast), [1, 1, 2]);
     assert_eq!(names(Engine::Lanes, Algorithm::Direct), [0, 0, 0]);
     assert_eq!(names(Engine::Nhwc, Algorithm::Fast), [0, 0, 0]);
+}
+
+#[test]
+fn saved_products_cost_few_digits() {
+    let (input, layers) = (Shape::hwc(28, 28, 1), lenet5());
+    let net = Net::new(input, &layers);
+    for level in Level::available() {
+        let options = PlanOptions { engine: Engine::Lanes, algorithm: Algorithm::Fast, level, ..Default::default() };
+        let plan = Plan::new(input, &layers, 40, &options).unwrap();
+        let case = Case::new(&plan, 40);
+        let mut worker = plan.worker();
+        plan.backward(&case.params, case.samples(), &case.dy, &mut worker).unwrap();
+        let want = reference(&net, &case)[1].iter().map(|&value| value as f32).collect::<Vec<_>>();
+        let error = distance(worker.grads(), &want);
+        assert!(error < 5e-6, "{level}: {error:e}");
+    }
 }

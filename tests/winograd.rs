@@ -2,7 +2,9 @@
 
 mod support;
 
+use convlane::Level;
 use convlane::kernels::lanes::winograd;
+use convlane::layer::Conv2d;
 use convlane::reference::conv2d;
 use convlane::rng::{Rng, Seed};
 use convlane::shape::{Conv2dShape, Padding, Shape, Window};
@@ -227,4 +229,40 @@ fn what_is_not_supported() {
 fn an_unsupported_convolution_is_refused() {
     let shape = Conv2dShape::new(Shape::hwc(9, 9, 2), 3, 1, &Window::new(4)).unwrap();
     winograd::forward(convlane::Level::scalar(), &shape, 0, &[], &[], None, 0.0, &mut [], &mut []);
+}
+
+/// Images whose left and right thirds are empty, through filters that no bias lifts off zero.
+#[test]
+fn nothing_comes_from_nothing_in_short_sums() {
+    for (w, conv) in [(21, Conv2d::new(7, 5)), (18, Conv2d::new(6, 3).same()), (9, Conv2d::new(1, (2, 3)))] {
+        let shape = conv.shape(Shape::hwc(9, w, 1)).unwrap();
+        let empty = |col: usize| col < w / 3 || col >= w - w / 3;
+        let mut rng = Rng::new(Seed(7), 0);
+        let weights = Tensor::floats(shape.w_len(), 1.0, &mut rng);
+        for level in Level::available() {
+            let pixel = |i: usize| if empty(i / level.lanes() % w) { 0.0 } else { rng.symmetric(1.0) };
+            let x = Tensor::collect((0..shape.x_len() * level.lanes()).map(pixel));
+            for bias in [None, Some(0.0), Some(0.5)] {
+                let b = Tensor::filled(shape.out_c(), bias.unwrap_or(0.0));
+                let y = overwritten(shape.y_len() * level.lanes(), |y| {
+                    let b = bias.is_some().then_some(&b[..]);
+                    overwritten(winograd::scratch_len(level, &shape), |scratch| {
+                        winograd::forward(level, &shape, 1, &x, &weights, b, f32::NEG_INFINITY, y, scratch);
+                    });
+                });
+                let zeros = y.chunks(shape.out_c() * level.lanes()).enumerate().filter(|&(pixel, _)| {
+                    let ow = shape.w().output();
+                    let taps = 0..shape.w().kernel();
+                    taps.filter_map(|k| shape.w().position(pixel % ow, k)).all(empty)
+                });
+                let (mut count, b) = (0, bias.unwrap_or(0.0));
+                for (pixel, y) in zeros {
+                    count += 1;
+                    let close = |&y: &f32| if b == 0.0 { y == 0.0 } else { (y - b).abs() < 1e-5 };
+                    assert!(y.iter().all(close), "{level}: pixel {pixel} of {shape:?}: {y:?}");
+                }
+                assert!(count > 0, "{shape:?}");
+            }
+        }
+    }
 }

@@ -109,6 +109,22 @@ impl<const N: usize> Transform<N, N> for Inputs {
     }
 }
 
+/// For each output of a tile the sum of the magnitudes of the inputs under it: zero if all of them are.
+pub(super) struct Magnitudes;
+
+impl<const N: usize> Transform<N, TILE> for Magnitudes {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, _: usize, x: &[S::V; N]) -> [S::V; TILE] {
+        let mut sums = [s.splat(0.0); TILE];
+        for (i, sum) in sums.iter_mut().enumerate() {
+            for &x in &x[i..i + Points::<N>::TAPS] {
+                *sum = s.add(*sum, s.copysign(x, s.splat(0.0)));
+            }
+        }
+        sums
+    }
+}
+
 /// `sum polynomial[k] x[first + 2 k]` up to `k = degree`, where the coefficient is 1.
 #[inline(always)]
 fn combine<S: Simd, const N: usize>(s: S, polynomial: &Polynomial, degree: usize, x: &[S::V; N], first: usize) -> S::V {

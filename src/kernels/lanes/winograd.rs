@@ -20,7 +20,8 @@
 //! At most `(K + 4 (k + 3)) 2^-24` times the same formula on the absolute values of everything in it, where `K` terms are summed
 //! between the transforms (of the output: rows of taps times input channels, and the bias). That is the classical bound: each
 //! sum of so many terms rounds as often, and four transforms sum at most `k + 3` terms each. A NaN or an infinity taints all
-//! columns of its tile.
+//! columns of its tile. An output that is zero for want of inputs and bias may be off as well, unless sums are short (at most
+//! 16 rows of taps times channels, as in a first layer): there it is zero.
 //!
 //! # Source
 //! Lavin, Gray: [Fast Algorithms for Convolutional Neural Networks](https://arxiv.org/abs/1509.09308) (2015).
@@ -28,19 +29,27 @@
 use std::ops::Range;
 
 use super::points::{
-    AddInputGradients, Inputs, OutputGradients, Outputs, TILE, weight_gradients, weights as weight_values,
+    AddInputGradients, Inputs, Magnitudes, OutputGradients, Outputs, TILE, weight_gradients, weights as weight_values,
 };
-use super::tile::{Transform, Vectors, transform};
+use super::tile::{Transform, Vectors, starts, transform};
 use super::{conv2d, weights};
 use crate::kernels::check_len;
 use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
-use crate::simd::{Level, dispatch};
+use crate::simd::{Level, Simd, dispatch};
 
 /// Floats that the values of a strip of tiles should not exceed, so that they stay in the cache.
 const STRIP_LEN: usize = 64 * 1024;
 
 /// The least output rows of a strip: rows at its edges have values in two strips.
 const MIN_ROWS: usize = 8;
+
+/// The most terms of a short sum.
+const SHORT: usize = 16;
+
+/// Whether sums have so few terms that values of the output cost more than they.
+fn is_short(shape: &Conv2dShape) -> bool {
+    shape.h.kernel * shape.in_c <= SHORT && (shape.h.dilation, shape.groups) == (1, 1)
+}
 
 /// Whether a convolution can be computed so: three or five taps a row, stride and dilation 1 along it, every window with
 /// a place in the image, and values that fit the address space.
@@ -60,7 +69,7 @@ pub fn scratch_len(level: Level, shape: &Conv2dShape) -> usize {
 
 fn checked_len(level: Level, shape: &Conv2dShape) -> Option<usize> {
     let points = points(shape);
-    let weights = (shape.w_len() / shape.w.kernel).checked_mul(points)?;
+    let weights = (shape.w_len() / shape.w.kernel).checked_mul(2 * points)?;
     let (rows, tiles) = strip_size(level.lanes(), shape)?;
     let (band, _) = shape.h.band(0..rows);
     let longest = Axis { input: shape.h.input.min(band.input + band.before), ..band };
@@ -76,8 +85,10 @@ fn points(shape: &Conv2dShape) -> usize {
 
 /// Floats of the values of a tile of columns with these rows, before and after the products.
 fn strip_len(lanes: usize, shape: &Conv2dShape, rows: &Axis) -> Option<usize> {
-    let vectors = rows.input.checked_mul(shape.in_c)?.checked_add(rows.output.checked_mul(shape.out_c)?)?;
-    vectors.checked_mul(points(shape))?.checked_mul(lanes)
+    let [inputs, outputs] = [rows.input.checked_mul(shape.in_c)?, rows.output.checked_mul(shape.out_c)?];
+    let magnitudes = if is_short(shape) { inputs.checked_mul(TILE)? } else { 0 };
+    let values = inputs.checked_add(outputs)?.checked_mul(points(shape))?;
+    values.checked_add(magnitudes)?.checked_mul(lanes)
 }
 
 /// Output rows and tiles of a strip.
@@ -219,6 +230,22 @@ impl Side {
         Vectors { present: 0..self.points, at, step: self.stride(), row, col: self.lanes }
     }
 
+    /// The values of a tile, those of a pixel beside each other.
+    fn values_beside(&self, tile: usize) -> Vectors {
+        self.beside(tile, self.points)
+    }
+
+    /// A number for each output of a tile, those of a pixel beside each other.
+    fn tile_beside(&self, tile: usize) -> Vectors {
+        self.beside(tile, TILE)
+    }
+
+    fn beside(&self, tile: usize, count: usize) -> Vectors {
+        let (step, col) = (self.lanes, count * self.lanes);
+        let row = self.channels * col;
+        Vectors { present: 0..count, at: (tile - self.tiles.start) * self.rows * row, step, row, col }
+    }
+
     /// The values at each point.
     fn planes<'a>(&self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
         values.chunks_exact(self.stride()).map(|values| &values[..self.plane()])
@@ -247,6 +274,9 @@ struct Winograd<'a, const N: usize> {
 
 impl<const N: usize> Winograd<'_, N> {
     fn forward(&self, x: &[f32], w: &[f32], outputs: Outputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
+        if is_short(self.shape) {
+            return self.forward_at_once(x, w, outputs, y, scratch);
+        }
         let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
         self.weight_values(w, weights);
         for (x, y) in x.chunks_exact(self.x_block()).zip(y.chunks_exact_mut(self.y_block())) {
@@ -261,6 +291,117 @@ impl<const N: usize> Winograd<'_, N> {
                     conv2d::forward(self.level, &strip.column, strip.tiles, u, w, None, f32::NEG_INFINITY, m);
                 }
                 self.map::<_, N, TILE>(&outputs, &strip.outputs, (m, Side::values), (y, Side::image));
+            }
+        }
+    }
+
+    /// The same for short sums, without values of the output in memory. Where all inputs and the bias are zero, so is the
+    /// output: images are often empty at their borders, and a rounding would decide on which side of a ReLU they lie.
+    fn forward_at_once(&self, x: &[f32], w: &[f32], outputs: Outputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
+        let zeros = outputs.b.is_none_or(|b| b.contains(&0.0));
+        let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
+        let (planes, scratch) = scratch.split_at_mut(N * self.weights_len());
+        self.weight_values(w, planes);
+        for (weight, values) in weights.chunks_exact_mut(N).enumerate() {
+            for (value, plane) in values.iter_mut().zip(planes.chunks_exact(self.weights_len())) {
+                *value = plane[weight];
+            }
+        }
+        for (x, y) in x.chunks_exact(self.x_block()).zip(y.chunks_exact_mut(self.y_block())) {
+            for strip in self.strips() {
+                let (u, rest) = scratch.split_at_mut(N * strip.inputs.plane());
+                let magnitudes = &mut rest[..TILE * strip.inputs.plane()];
+                self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values_beside));
+                if zeros {
+                    let to = (&mut *magnitudes, Side::tile_beside as Place);
+                    self.map::<_, N, TILE>(&Magnitudes, &strip.inputs, (x, Side::image), to);
+                }
+                let values = [&*u, &*magnitudes, &*weights];
+                if zeros {
+                    self.strip_at_once::<true>(&strip, values, &outputs, y);
+                } else {
+                    self.strip_at_once::<false>(&strip, values, &outputs, y);
+                }
+            }
+        }
+    }
+
+    /// All tiles of a strip. `ZEROS` says that outputs may have to be zero.
+    fn strip_at_once<const ZEROS: bool>(
+        &self,
+        strip: &Strip,
+        values: [&[f32]; 3],
+        outputs: &Outputs<'_>,
+        y: &mut [f32],
+    ) {
+        dispatch!(self.level, s => {
+            for tile in strip.outputs.tiles.clone() {
+                // As many channels as there are registers for the values of.
+                match (self.level.lanes(), N, self.shape.out_c) {
+                    (16, 6, 4..) => self.tile_at_once::<_, 4, ZEROS>(s, strip, tile, values, outputs, y),
+                    (16, 8, 3..) => self.tile_at_once::<_, 3, ZEROS>(s, strip, tile, values, outputs, y),
+                    (_, 6, 2..) => self.tile_at_once::<_, 2, ZEROS>(s, strip, tile, values, outputs, y),
+                    _ => self.tile_at_once::<_, 1, ZEROS>(s, strip, tile, values, outputs, y),
+                }
+            }
+        })
+    }
+
+    /// All rows and channels of a tile, `C` channels at a time.
+    #[inline(always)]
+    fn tile_at_once<S: Simd, const C: usize, const ZEROS: bool>(
+        &self,
+        s: S,
+        strip: &Strip,
+        tile: usize,
+        [u, magnitudes, w]: [&[f32]; 3],
+        outputs: &Outputs<'_>,
+        y: &mut [f32],
+    ) {
+        let (rows, place, term) = (&strip.column.w, strip.outputs.image(tile), N * S::LANES);
+        let floor = s.splat(outputs.floor);
+        let (u, magnitudes) =
+            (&u[strip.inputs.values_beside(tile).at..], &magnitudes[strip.inputs.tile_beside(tile).at..]);
+        for row in 0..rows.output {
+            let taps = rows.taps(row);
+            let source = (row * rows.stride + taps.start - rows.before) * self.shape.in_c;
+            let terms = taps.len() * self.shape.in_c;
+            let u = &u[source * term..][..terms * term];
+            let mut magnitude = [s.splat(1.0); TILE];
+            if ZEROS {
+                magnitude = [s.splat(0.0); TILE];
+                for terms in magnitudes[source * TILE * S::LANES..].chunks_exact(TILE * S::LANES).take(terms) {
+                    for (sum, term) in magnitude.iter_mut().zip(terms.chunks_exact(S::LANES)) {
+                        *sum = s.add(*sum, s.load(term));
+                    }
+                }
+            }
+            let w = &w[taps.start * self.run() * N..];
+            for channel in starts(self.shape.out_c, C) {
+                let mut sums = [[s.splat(0.0); N]; C];
+                for (u, w) in u.chunks_exact(term).zip(w.chunks_exact(self.shape.out_c * N)) {
+                    let w = &w[channel * N..][..C * N];
+                    let mut values = [s.splat(0.0); N];
+                    for (value, u) in values.iter_mut().zip(u.chunks_exact(S::LANES)) {
+                        *value = s.load(u);
+                    }
+                    for (sums, w) in sums.iter_mut().zip(w.chunks_exact(N)) {
+                        for ((sum, &value), &w) in sums.iter_mut().zip(&values).zip(w) {
+                            *sum = s.mul_add(s.splat(w), value, *sum);
+                        }
+                    }
+                }
+                for (c, sums) in sums.iter().enumerate() {
+                    let at = place.at + row * place.row + (channel + c) * S::LANES;
+                    let bias = s.max(floor, s.splat(outputs.b.map_or(0.0, |b| b[channel + c])));
+                    let tile: [S::V; TILE] = outputs.apply(s, channel + c, sums);
+                    for (i, mut v) in tile.into_iter().enumerate().take(place.present.end) {
+                        if ZEROS {
+                            v = s.select(s.le(magnitude[i], s.splat(0.0)), bias, v);
+                        }
+                        s.store(v, &mut y[at + i * place.step..]);
+                    }
+                }
             }
         }
     }
