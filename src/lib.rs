@@ -41,8 +41,8 @@
 //! Modules import downwards only.
 //! ```text
 //! train                             Trainer, fit, evaluate, predict
-//! callbacks                         what an observer is told
-//! data      io      history         datasets, IDX, MNIST | weights in files | loss and accuracy by epoch
+//! callbacks io                      what an observer is told | weights and checkpoints in files
+//! data      history checkpoint      datasets, IDX, MNIST | loss and accuracy by epoch | where a training stands
 //! model     plan                    layers with parameters | layers lowered to steps, and their run on threads
 //! kernels                           pure functions on slices
 //! layer     optim     simd          configuration as data | levels and vectors
@@ -52,6 +52,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod callbacks;
+pub mod checkpoint;
 pub mod data;
 pub mod error;
 pub mod history;

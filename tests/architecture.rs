@@ -10,8 +10,8 @@ use tokens::tokens;
 /// The floors of the crate from the top; a module knows those of lower floors only.
 const FLOORS: [&[&str]; 8] = [
     &["train"],
-    &["callbacks"],
-    &["data", "io", "history"],
+    &["callbacks", "io"],
+    &["data", "history", "checkpoint"],
     &["model", "plan"],
     &["kernels"],
     &["layer", "optim", "simd"],

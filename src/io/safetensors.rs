@@ -5,25 +5,21 @@
 
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{SafeTensors, serialize};
 
+use super::{atomic, tensors};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
-/// Writes the parameters of a model.
+/// Writes the parameters of a model; a file that was there is replaced at once, see [`atomic::write()`].
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn save(model: &Model, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    let bytes: Vec<u8> = model.params().iter().flat_map(|value| value.to_le_bytes()).collect();
-    let views = model.tensors().map(|(name, param)| {
-        let view = TensorView::new(Dtype::F32, param.shape.clone(), &bytes[param.span.start * 4..param.span.end * 4]);
-        view.map(|view| (name, view))
-    });
-    let views = views.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| Error::file(path, e.to_string()))?;
-    let file = serialize(views, None).map_err(|e| Error::file(path, e.to_string()))?;
-    std::fs::write(path, file).map_err(|source| Error::Io { file: path.into(), source })
+    let bytes = tensors::bytes(model.params());
+    let file = tensors::views(model, "", &bytes).and_then(|views| serialize(views, None));
+    atomic::write(path, &file.map_err(|e| Error::file(path, e.to_string()))?)
 }
 
 /// Reads the parameters of a model of the same layers. On an error the model stays as it was.
@@ -34,18 +30,7 @@ pub fn load(model: &mut Model, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|source| Error::Io { file: path.into(), source })?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::file(path, format!("no safetensors file: {e}")))?;
-    let mut params = vec![0.0; model.params().len()];
-    for (name, param) in model.tensors() {
-        let tensor = file.tensor(&name).map_err(|_| Error::file(path, format!("has no tensor {name}")))?;
-        if (tensor.dtype(), tensor.shape()) != (Dtype::F32, &param.shape[..]) {
-            let got = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
-            return Err(Error::file(path, format!("{name} is {got}, expected F32 {:?}", param.shape)));
-        }
-        let (values, _) = tensor.data().as_chunks::<4>();
-        for (place, value) in params[param.span.clone()].iter_mut().zip(values) {
-            *place = f32::from_le_bytes(*value);
-        }
-    }
+    let params = tensors::values(model, "", &file).map_err(|problem| Error::file(path, problem))?;
     let known = model.tensors().count();
     if file.len() != known {
         return Err(Error::file(path, format!("has {} tensors, the model {known}", file.len())));
