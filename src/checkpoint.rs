@@ -66,8 +66,8 @@ impl Checkpoint {
     /// Checks what the parts must have in common.
     ///
     /// # Errors
-    /// If the settings of the optimiser are out of range, the velocity is not as long as it needs, the batch size is zero, or
-    /// the numbers of the position contradict each other.
+    /// If a choice of the recipe is out of range, the velocity is not as long as the optimiser needs, or the numbers of the
+    /// position contradict each other.
     pub fn validate(&self) -> Result<()> {
         let Checkpoint { model, velocity, position: Position { steps, score, .. }, recipe } = self;
         recipe.sgd.validate()?;
@@ -77,6 +77,12 @@ impl Checkpoint {
         }
         if recipe.batch_size == 0 {
             return Err(Error::Zero { what: "batch size" });
+        }
+        if recipe.engine == Engine::Auto {
+            return Err(Error::Setting { name: "engine", problem: "auto does not say which".into() });
+        }
+        if recipe.level.is_empty() || recipe.level.len() > 16 || !recipe.level.chars().all(char::is_alphanumeric) {
+            return Err(Error::Setting { name: "level", problem: format!("{:?} is no name of one", recipe.level) });
         }
         let begun = *steps > 0;
         let agree = score.samples >= *steps && score.correct <= score.samples && score.loss_sum.is_finite();

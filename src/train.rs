@@ -388,13 +388,7 @@ impl State {
     }
 
     /// What is left of an epoch.
-    fn epoch(
-        &mut self,
-        epoch: usize,
-        samples: &Dataset,
-        order: &Order,
-        fit: &mut Fit<'_>,
-    ) -> Result<ControlFlow<()>> {
+    fn epoch(&mut self, epoch: usize, samples: &Dataset, order: &Order, fit: &mut Fit<'_>) -> Result<ControlFlow<()>> {
         let Session { plan, worker, labels } = self.session.as_mut().expect("prepared before an epoch");
         let Position { steps: done, score: mut total, .. } = self.position;
         let batches = order.batches_after(total.samples, plan.batch())?;

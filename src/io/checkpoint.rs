@@ -107,9 +107,13 @@ fn parse(model: &Model, bytes: &[u8]) -> std::result::Result<Checkpoint, String>
         return Err(format!("{sum} does not fit the bytes, which give {}", checksum(bytes)));
     }
     let file = SafeTensors::deserialize(bytes).map_err(|e| format!("no checkpoint: {e}"))?;
+    let has_velocity = recipe.sgd.velocity_len(1) > 0;
+    let expected = model.tensors().count() * if has_velocity { 2 } else { 1 };
+    if file.len() != expected {
+        return Err(format!("has {} tensors, expected {expected}", file.len()));
+    }
     let mut trained = model.clone();
     trained.params_mut().copy_from_slice(&tensors::values(model, "", &file)?);
-    let has_velocity = recipe.sgd.velocity_len(1) > 0;
     let velocity = if has_velocity { tensors::values(model, VELOCITY, &file)? } else { Vec::new() };
     let checkpoint = Checkpoint { model: trained, velocity, position, recipe };
     checkpoint.validate().map_err(|error| error.to_string())?;
@@ -132,7 +136,9 @@ fn checksum_place() -> std::ops::Range<usize> {
 fn checksum(file: &[u8]) -> String {
     let place = checksum_place();
     let mut crc = Crc::new();
-    [&file[..place.start], NO_CHECKSUM.as_bytes(), &file[place.end..]].map(|part| crc.update(part));
+    for part in [&file[..place.start], NO_CHECKSUM.as_bytes(), &file[place.end..]] {
+        crc.update(part);
+    }
     format!("checksum {:08x}", crc.sum())
 }
 
