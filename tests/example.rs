@@ -46,8 +46,8 @@ fn data(name: &str, extension: &str, pack: fn(&[u8]) -> Vec<u8>) -> PathBuf {
 
 static PLAIN: LazyLock<PathBuf> = LazyLock::new(|| data("plain", "", <[u8]>::to_vec));
 
-/// Runs the example with these flags, separated by spaces.
-fn run(flags: &str) -> Output {
+/// The example with these flags, separated by spaces.
+fn command(flags: &str) -> Command {
     // Tests lie in target/<profile>/deps, examples beside that.
     let mut example = std::env::current_exe().unwrap();
     example.pop();
@@ -58,15 +58,26 @@ fn run(flags: &str) -> Output {
         "{} is missing: build it with `cargo test` or `cargo build --examples`",
         example.display()
     );
-    Command::new(example).args(flags.split_whitespace()).output().unwrap()
+    let mut command = Command::new(example);
+    command.args(flags.split_whitespace());
+    command
 }
 
-/// Runs it for two epochs of the small dataset unless the flags say otherwise, and gives what it prints.
-fn train(flags: &str) -> String {
+fn run(flags: &str) -> Output {
+    command(flags).output().unwrap()
+}
+
+/// These flags, and those for two epochs of the small dataset unless they say otherwise.
+fn small(flags: &str) -> String {
     let data = PLAIN.display().to_string();
     let defaults = [("--data", &data[..]), ("--epochs", "2"), ("--batch-size", "32")];
     let missing = defaults.iter().filter(|(flag, _)| !flags.contains(flag));
-    let output = run(&missing.fold(flags.to_owned(), |flags, (flag, value)| format!("{flags} {flag} {value}")));
+    missing.fold(flags.to_owned(), |flags, (flag, value)| format!("{flags} {flag} {value}"))
+}
+
+/// Runs it on the small dataset, and gives what it prints.
+fn train(flags: &str) -> String {
+    let output = run(&small(flags));
     assert!(output.status.success(), "{flags}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
@@ -221,8 +232,9 @@ fn help_names_every_flag() {
     let output = run("--help");
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty());
-    for flag in "data epochs batch-size learning-rate threads seed shuffle engine level history weights save".split(' ')
-    {
+    let flags = "data epochs batch-size learning-rate threads seed shuffle engine level history weights checkpoint \
+                 resume save";
+    for flag in flags.split_whitespace() {
         assert!(help.contains(&format!("--{flag} <")), "--{flag} in {help}");
     }
 }
@@ -242,6 +254,7 @@ fn bad_flags_are_one_line_and_exit_2() {
         "--level sse",
         "--learning-rate fast",
         "--learning-rate -1",
+        "--weights a --resume b",
         "data",
     ] {
         let (code, message) = refusal(flags);
@@ -302,8 +315,80 @@ fn files_that_cannot_be_used_are_one_line_and_exit_1() {
         )
     );
 
-    for flag in ["save", "history"] {
-        let (code, message) = refused(&format!("{plain} --{flag} {}", tmp("nowhere/file").display()));
-        assert!(code == 1 && message.starts_with("error: TMP/example-nowhere/file: "), "--{flag}: {code} {message}");
+    let (code, message) = refused(&format!("{plain} --resume {}", tmp("other.safetensors").display()));
+    assert_eq!((code, &message[..]), (1, "error: TMP/example-other.safetensors: no checkpoint"));
+}
+
+#[test]
+fn files_that_cannot_be_written_are_found_before_training() {
+    for flag in ["save", "history", "checkpoint"] {
+        let output = run(&small(&format!("--{flag} {}", tmp("nowhere/file").display())));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.starts_with(&format!("error: {}: ", tmp("nowhere/file").display())), "--{flag}: {message}");
+        assert_eq!((output.status.code(), message.lines().count(), &output.stdout[..]), (Some(1), 1, &b""[..]));
+    }
+}
+
+#[test]
+fn two_epochs_resumed_to_four_are_four() {
+    let [whole, half, resumed] =
+        ["whole", "half", "resumed"].map(|name| tmp(&format!("{name}.safetensors")).display().to_string());
+    for flags in ["", "--shuffle false", "--seed 7 --learning-rate 0.1 --engine nhwc --level scalar"] {
+        let want = results(&format!("--epochs 4 {flags} --checkpoint {whole}"));
+        let first = results(&format!("--epochs 2 {flags} --checkpoint {half}"));
+        let output = run(&format!("--data {} --epochs 4 --resume {half} --checkpoint {resumed}", PLAIN.display()));
+        assert!(output.status.success() && output.stderr.is_empty(), "{flags}: {output:?}");
+        assert_eq!(fs::read(&resumed).unwrap(), fs::read(&whole).unwrap(), "{flags}");
+        assert_eq!(first.len(), 3);
+        // Given again, the flags change nothing; the last three lines are those of the whole run.
+        assert_eq!(results(&format!("--epochs 4 {flags} --resume {half}")), want[2..], "{flags}");
+    }
+}
+
+#[test]
+fn a_resumed_run_warns_of_what_is_not_as_it_was() {
+    let file = tmp("warned.safetensors").display().to_string();
+    train(&format!("--level scalar --checkpoint {file}"));
+    let warnings = |flags: &str| {
+        let output = run(&small(&format!("--epochs 3 --resume {file} {flags}")));
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let effect = "the bits may differ from those of a training that never stopped\n";
+    assert_eq!(warnings(""), "");
+    assert_eq!(warnings("--engine nhwc"), format!("warning: engine is nhwc, in the checkpoint lanes: {effect}"));
+    assert_eq!(warnings("--seed 43"), format!("warning: shuffle is 43, in the checkpoint 42: {effect}"));
+    if let Some(level) = Level::available().find(|level| level.name() != "scalar") {
+        let warning = format!("warning: level is {level}, in the checkpoint scalar: {effect}");
+        assert_eq!(warnings(&format!("--level {level}")), warning);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_after_a_step_with_the_checkpoint_written() {
+    use std::io::{BufRead, BufReader};
+    use std::process::Stdio;
+
+    let [whole, cut] = ["uncut", "cut"].map(|name| tmp(&format!("{name}.safetensors")).display().to_string());
+    for _ in 0..3 {
+        let flags = small(&format!("--epochs 1000000 --batch-size 8 --checkpoint {cut}"));
+        let mut child = command(&flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.starts_with("epoch 2/")), "no epochs");
+        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let epochs = 2 + lines.filter(|line| line.starts_with("epoch ")).count();
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{message}");
+        let start = "interrupted after step ";
+        let place = message.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_else(|| panic!("{message}"));
+        assert!(place.ends_with(&format!(" of epoch {}", epochs + 1)), "{place}, after {epochs} epochs");
+
+        let total = epochs + 2;
+        train(&format!("--epochs {total} --resume {cut} --checkpoint {cut} --batch-size 8"));
+        train(&format!("--epochs {total} --checkpoint {whole} --batch-size 8"));
+        assert_eq!(fs::read(&cut).unwrap(), fs::read(&whole).unwrap(), "cut after {place}");
     }
 }

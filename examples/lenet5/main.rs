@@ -1,12 +1,16 @@
 //! Trains LeNet-5 on MNIST, as the Keras tutorial does.
 
+mod choices;
+mod interrupt;
+
 use std::error::Error;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use choices::Choices;
 use clap::{Parser, ValueEnum};
-use convlane::io::safetensors;
+use convlane::io::{atomic, checkpoint, safetensors};
 use convlane::prelude::*;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -17,28 +21,28 @@ struct Options {
     /// Directory of the four MNIST files, plain or gz [default: the bundled MNIST]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
-    /// Passes over the training images
+    /// Passes over the training images, those before a checkpoint included
     #[arg(long, default_value_t = 5)]
     epochs: usize,
-    /// Images a training step
-    #[arg(long, default_value_t = 256, value_parser = at_least_one)]
-    batch_size: usize,
-    /// Step length of the gradient descent
-    #[arg(long, default_value_t = 0.05, value_parser = step_length)]
-    learning_rate: f64,
+    /// Images a training step [default: 256, or the checkpoint's]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    batch_size: Option<usize>,
+    /// Step length of the gradient descent [default: 0.05, or the checkpoint's]
+    #[arg(long, value_name = "X", value_parser = step_length)]
+    learning_rate: Option<f64>,
     /// Threads [default: one a core]
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<usize>,
-    /// Seed of the first weights and of the order of the images
-    #[arg(long, default_value_t = 42)]
-    seed: u64,
-    /// Whether the images are visited in another order each epoch
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "true|false")]
-    shuffle: bool,
-    /// How the network is computed
-    #[arg(long, default_value = "auto")]
-    engine: EngineName,
-    /// Vector instructions: scalar, avx2 or avx512 [default: the widest of this CPU]
+    /// Seed of the first weights and of the order of the images [default: 42, or the checkpoint's]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Whether the images are visited in another order each epoch [default: true, or the checkpoint's]
+    #[arg(long, value_name = "true|false")]
+    shuffle: Option<bool>,
+    /// How the network is computed [default: auto, or the checkpoint's]
+    #[arg(long)]
+    engine: Option<EngineName>,
+    /// Vector instructions: scalar, avx2 or avx512 [default: the widest of this CPU, or the checkpoint's]
     #[arg(long, value_parser = level)]
     level: Option<Level>,
     /// Writes loss and accuracy of every epoch
@@ -47,6 +51,12 @@ struct Options {
     /// Starts from these weights
     #[arg(long, value_name = "FILE.safetensors")]
     weights: Option<PathBuf>,
+    /// Writes all that is needed to go on, after every epoch and at Ctrl-C
+    #[arg(long, value_name = "FILE.safetensors")]
+    checkpoint: Option<PathBuf>,
+    /// Goes on from a checkpoint, up to --epochs in all
+    #[arg(long, value_name = "FILE.safetensors", conflicts_with = "weights")]
+    resume: Option<PathBuf>,
     /// Writes the trained weights
     #[arg(long, value_name = "FILE.safetensors")]
     save: Option<PathBuf>,
@@ -71,7 +81,7 @@ fn main() -> ExitCode {
         Err(help) => help.exit(),
     };
     match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -79,7 +89,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(options: &Options) -> Result<(), Box<dyn Error>> {
+fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
+    for path in [&options.save, &options.checkpoint, &options.history].into_iter().flatten() {
+        atomic::check(path)?;
+    }
     let bundled = || concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist").into();
     let (train, test) = mnist::load(options.data.clone().unwrap_or_else(bundled))?;
 
@@ -92,49 +105,70 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         .layer(Dense::new(120).relu())
         .layer(Dense::new(84).relu())
         .layer(Dense::new(train.classes()).softmax())
-        .build(Seed(options.seed))?;
+        .build(Seed(options.seed.unwrap_or(42)))?;
     println!("{}", model.summary());
     if let Some(weights) = &options.weights {
         safetensors::load(&mut model, weights)?;
     }
 
-    let config = TrainConfig {
-        threads: options.threads.map_or(Threads::Current, Threads::Own),
-        plan: PlanOptions {
-            engine: options.engine.into(),
-            level: options.level.unwrap_or_default(),
-            ..Default::default()
-        },
+    let checkpoint = options.resume.as_ref().map(|path| checkpoint::load(&model, path)).transpose()?;
+    let saved = checkpoint.as_ref().map(|checkpoint| checkpoint.recipe.clone());
+    let choices = Choices::new(options, saved.as_ref());
+    let threads = options.threads.map_or(Threads::Current, Threads::Own);
+    let config = TrainConfig { threads, plan: choices.plan.clone() };
+    let rate = choices.learning_rate as f32;
+    let mut trainer = match checkpoint {
+        Some(mut checkpoint) => {
+            checkpoint.recipe.sgd.learning_rate = rate;
+            Trainer::resume(checkpoint, config)?
+        }
+        None => Trainer::new(model, Sgd::new(rate), config)?,
     };
-    let mut trainer = Trainer::new(model, Sgd::new(options.learning_rate as f32), config)?;
-    let plan = trainer.plan(options.batch_size.min(train.len()))?;
+    if let Some(saved) = saved {
+        let now = trainer.recipe(&train, &choices.fit(options.epochs))?;
+        saved.differences(&now).iter().for_each(|difference| eprintln!("warning: {difference}"));
+    }
+    let plan = trainer.plan(choices.batch_size.min(train.len()))?;
     println!("{plan}");
 
-    let history = fit(&mut trainer, options, &train, &test)?;
+    interrupt::listen()?;
+    let history = fit(&mut trainer, options, &choices, &train, &test)?;
+    if let Some(path) = &options.history {
+        let text = serde_json::to_string_pretty(&report(&trainer, &plan, options, &choices, &history))?;
+        atomic::write(path, (text + "\n").as_bytes())?;
+    }
+    let position = trainer.position();
+    if interrupt::came() && position.epochs < options.epochs {
+        eprintln!("interrupted after step {} of epoch {}", position.steps, position.epochs + 1);
+        return Ok(interrupt::EXIT.into());
+    }
+
     let score = trainer.evaluate(&test)?;
     println!("test loss {:.4}  test accuracy {:.4}", score.loss(), score.accuracy());
-
     if let Some(path) = &options.save {
         safetensors::save(trainer.model(), path)?;
     }
-    if let Some(path) = &options.history {
-        let text = serde_json::to_string_pretty(&report(&trainer, &plan, options, &history))?;
-        std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }
 
-/// Trains with a progress bar and prints a line an epoch.
-fn fit(trainer: &mut Trainer, options: &Options, train: &Dataset, test: &Dataset) -> Result<History, Box<dyn Error>> {
+/// Trains epoch by epoch, with a checkpoint after each, a progress bar, and a line an epoch.
+fn fit(
+    trainer: &mut Trainer,
+    options: &Options,
+    choices: &Choices,
+    train: &Dataset,
+    test: &Dataset,
+) -> Result<History, Box<dyn Error>> {
     let style = "{prefix}  {bar:30} {pos}/{len} images  {per_sec}  {msg}";
     let bar = ProgressBar::new(train.len() as u64).with_style(ProgressStyle::with_template(style)?);
     let epochs = options.epochs;
     let observer = |event| {
         match event {
             Event::Batch(progress) => {
-                if progress.step == 1 {
+                let prefix = format!("epoch {}/{epochs}", progress.epoch);
+                if bar.prefix() != prefix {
                     bar.reset();
-                    bar.set_prefix(format!("epoch {}/{epochs}", progress.epoch));
+                    bar.set_prefix(prefix);
                 }
                 bar.set_message(format!("loss {:.4}  accuracy {:.4}", progress.loss, progress.accuracy));
                 bar.set_position(progress.samples as u64);
@@ -142,13 +176,22 @@ fn fit(trainer: &mut Trainer, options: &Options, train: &Dataset, test: &Dataset
             Event::Epoch(epoch) => bar.suspend(|| println!("{}", line(&epoch, epochs))),
             _ => {}
         }
-        ControlFlow::Continue(())
+        if interrupt::came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let fit = Fit::epochs(epochs).batch_size(options.batch_size).validation(test).observer(observer);
-    let fit = if options.shuffle { fit.shuffle(Seed(options.seed)) } else { fit.in_order() };
-    let history = trainer.fit(train, fit);
+    let mut history = History::default();
+    loop {
+        let next = epochs.min(trainer.position().epochs + 1);
+        let fitted = trainer.fit(train, choices.fit(next).validation(test).observer(observer));
+        history.epochs.extend(fitted.inspect_err(|_| bar.finish_and_clear())?.epochs);
+        if let Some(path) = &options.checkpoint {
+            checkpoint::save(&trainer.checkpoint()?, path)?;
+        }
+        if trainer.position().epochs >= epochs || interrupt::came() {
+            break;
+        }
+    }
     bar.finish_and_clear();
-    Ok(history?)
+    Ok(history)
 }
 
 fn line(epoch: &Epoch, epochs: usize) -> String {
@@ -160,7 +203,13 @@ fn line(epoch: &Epoch, epochs: usize) -> String {
     )
 }
 
-fn report(trainer: &Trainer, plan: &Plan, options: &Options, history: &History) -> serde_json::Value {
+fn report(
+    trainer: &Trainer,
+    plan: &Plan,
+    options: &Options,
+    choices: &Choices,
+    history: &History,
+) -> serde_json::Value {
     let epochs = history.epochs.iter().map(|epoch| {
         json!({
             "epoch": epoch.epoch,
@@ -175,11 +224,12 @@ fn report(trainer: &Trainer, plan: &Plan, options: &Options, history: &History) 
         "options": {
             "data": options.data,
             "epochs": options.epochs,
-            "batch_size": options.batch_size,
-            "learning_rate": options.learning_rate,
-            "seed": options.seed,
-            "shuffle": options.shuffle,
+            "batch_size": choices.batch_size,
+            "learning_rate": choices.learning_rate,
+            "seed": choices.seed,
+            "shuffle": choices.shuffle,
             "weights": options.weights,
+            "resume": options.resume,
         },
         "engine": plan.engine().to_string(),
         "level": plan.level().to_string(),
