@@ -40,8 +40,10 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::Crc;
+use safetensors::SafeTensorError;
 use safetensors::tensor::{SafeTensors, serialize};
 
+use super::format::{Entry, Format};
 use super::{atomic, tensors};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
@@ -64,7 +66,8 @@ const VELOCITY: &str = "velocity.";
 pub fn save(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
     checkpoint.validate()?;
-    let mut file = unsealed(checkpoint).map_err(|e| Error::file(path, e.to_string()))?;
+    let entries = Format::keras().entries(&checkpoint.model)?;
+    let mut file = unsealed(checkpoint, &entries).map_err(|e| Error::file(path, e.to_string()))?;
     let checksum = checksum(&file);
     file[checksum_place()].copy_from_slice(checksum.as_bytes());
     atomic::write(path, &file)
@@ -80,22 +83,22 @@ pub fn save(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
 pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
     let bytes = read(path, longest(model)).map_err(|source| Error::Io { file: path.into(), source })?;
-    parse(model, &bytes).map_err(|problem| Error::file(path, problem))
+    parse(model, &Format::keras().entries(model)?, &bytes).map_err(|problem| Error::file(path, problem))
 }
 
 /// The whole file, but for the checksum.
-fn unsealed(checkpoint: &Checkpoint) -> std::result::Result<Vec<u8>, safetensors::SafeTensorError> {
+fn unsealed(checkpoint: &Checkpoint, entries: &[Entry]) -> std::result::Result<Vec<u8>, SafeTensorError> {
     let Checkpoint { model, velocity, .. } = checkpoint;
-    let bytes = [model.params(), velocity].map(tensors::bytes);
-    let mut views = tensors::views(model, "", &bytes[0])?;
-    if !velocity.is_empty() {
-        views.extend(tensors::views(model, VELOCITY, &bytes[1])?);
-    }
+    let weights = tensors::bytes(entries, model.params());
+    let mut views = tensors::views(entries, "", &weights)?;
+    let moving = if velocity.is_empty() { &[] } else { entries };
+    let velocity = tensors::bytes(moving, velocity);
+    views.extend(tensors::views(moving, VELOCITY, &velocity)?);
     let text = format!("{NO_CHECKSUM}\n{}", text::write(checkpoint));
     serialize(views, Some(HashMap::from([("checkpoint".to_owned(), text)])))
 }
 
-fn parse(model: &Model, bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
+fn parse(model: &Model, entries: &[Entry], bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
     let text = metadata(bytes).ok_or("no checkpoint")?;
     let mut lines = text.split("\\n");
     let sum = lines.next().unwrap_or_default();
@@ -108,13 +111,14 @@ fn parse(model: &Model, bytes: &[u8]) -> std::result::Result<Checkpoint, String>
     }
     let file = SafeTensors::deserialize(bytes).map_err(|e| format!("no checkpoint: {e}"))?;
     let has_velocity = recipe.sgd.velocity_len(1) > 0;
-    let expected = model.tensors().count() * if has_velocity { 2 } else { 1 };
+    let moving = if has_velocity { entries } else { &[] };
+    let expected = entries.len() + moving.len();
     if file.len() != expected {
         return Err(format!("has {} tensors, expected {expected}", file.len()));
     }
     let mut trained = model.clone();
-    trained.params_mut().copy_from_slice(&tensors::values(model, "", &file)?);
-    let velocity = if has_velocity { tensors::values(model, VELOCITY, &file)? } else { Vec::new() };
+    trained.params_mut().copy_from_slice(&tensors::values(entries, "", &file)?);
+    let velocity = tensors::values(moving, VELOCITY, &file)?;
     let checkpoint = Checkpoint { model: trained, velocity, position, recipe };
     checkpoint.validate().map_err(|error| error.to_string())?;
     Ok(checkpoint)

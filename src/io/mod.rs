@@ -5,6 +5,8 @@ pub mod atomic;
 #[cfg_attr(docsrs, doc(cfg(feature = "safetensors")))]
 pub mod checkpoint;
 #[cfg(feature = "safetensors")]
+mod format;
+#[cfg(feature = "safetensors")]
 #[cfg_attr(docsrs, doc(cfg(feature = "safetensors")))]
 pub mod safetensors;
 #[cfg(feature = "safetensors")]
