@@ -33,6 +33,7 @@
 //! # Promises
 //! - The same seed gives the same bits on any number of threads: every sum is taken in an order fixed by the batch.
 //! - A training step allocates nothing on the engine `lanes`, and on `nhwc` what matrixmultiply allocates inside a product.
+//! - Training resumed from a [`checkpoint`] gives the bits of training that never stopped.
 //! - Every kernel is tested at every [`Level`] against [`mod@reference`], the same mathematics in plain `f64` loops.
 //! - Bad shapes, settings and files are an [`Error`] with the numbers; wrong slice lengths given to a kernel are a
 //!   documented panic.

@@ -1,4 +1,4 @@
-//! Training loops: fit, evaluate, predict.
+//! Training loops: fit, evaluate, predict, and going on from a checkpoint.
 
 use std::ops::ControlFlow;
 use std::time::Instant;

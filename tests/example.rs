@@ -372,7 +372,9 @@ fn ctrl_c_ends_after_a_step_with_the_checkpoint_written() {
 
     let [whole, cut] = ["uncut", "cut"].map(|name| tmp(&format!("{name}.safetensors")).display().to_string());
     for _ in 0..3 {
-        let flags = small(&format!("--epochs 1000000 --batch-size 8 --checkpoint {cut}"));
+        let history = tmp("cut.json");
+        let files = format!("--checkpoint {cut} --history {}", history.display());
+        let flags = small(&format!("--epochs 1000000 --batch-size 8 {files}"));
         let mut child = command(&flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
         assert!(lines.any(|line| line.starts_with("epoch 2/")), "no epochs");
@@ -385,6 +387,9 @@ fn ctrl_c_ends_after_a_step_with_the_checkpoint_written() {
         let start = "interrupted after step ";
         let place = message.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_else(|| panic!("{message}"));
         assert!(place.ends_with(&format!(" of epoch {}", epochs + 1)), "{place}, after {epochs} epochs");
+
+        let history: Value = serde_json::from_slice(&fs::read(history).unwrap()).unwrap();
+        assert_eq!(history["epochs"].as_array().unwrap().len(), epochs);
 
         let total = epochs + 2;
         train(&format!("--epochs {total} --resume {cut} --checkpoint {cut} --batch-size 8"));
