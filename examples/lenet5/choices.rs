@@ -5,6 +5,9 @@ use convlane::prelude::*;
 
 use crate::Options;
 
+/// The seed unless somebody says otherwise.
+pub const SEED: u64 = 42;
+
 /// What the flags say, or else the checkpoint, or else the defaults.
 pub struct Choices {
     pub batch_size: usize,
@@ -20,7 +23,7 @@ impl Choices {
         Choices {
             batch_size: options.batch_size.or(saved.map(|saved| saved.batch_size)).unwrap_or(256),
             learning_rate: options.learning_rate.or(saved.map(|saved| saved.sgd.learning_rate.into())).unwrap_or(0.05),
-            seed: options.seed.or(saved.and_then(|saved| saved.shuffle).map(|seed| seed.0)).unwrap_or(42),
+            seed: options.seed.or(saved.and_then(|saved| saved.shuffle).map(|seed| seed.0)).unwrap_or(SEED),
             shuffle: options.shuffle.or(saved.map(|saved| saved.shuffle.is_some())).unwrap_or(true),
             plan: PlanOptions {
                 engine: options.engine.map(Engine::from).or(saved.map(|saved| saved.engine)).unwrap_or_default(),

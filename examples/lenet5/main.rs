@@ -105,7 +105,7 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
         .layer(Dense::new(120).relu())
         .layer(Dense::new(84).relu())
         .layer(Dense::new(train.classes()).softmax())
-        .build(Seed(options.seed.unwrap_or(42)))?;
+        .build(Seed(options.seed.unwrap_or(choices::SEED)))?;
     println!("{}", model.summary());
     if let Some(weights) = &options.weights {
         safetensors::load(&mut model, weights)?;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 /// Replaces a file: the bytes go to `<name>.tmp` beside it, which takes its place once they are on the disk.
 ///
 /// A process that ends on the way leaves the old file, and perhaps `<name>.tmp` for the next call to overwrite. Only one
-/// writer at a time may have the path. A symbolic link is followed.
+/// writer at a time may have the path. A symbolic link is followed; a pipe or device is written as it is.
 ///
 /// ```
 /// use convlane::io::atomic;
@@ -23,10 +23,10 @@ use crate::error::{Error, Result};
 /// ```
 ///
 /// # Errors
-/// If the file or its directory cannot be written, or the path is that of something else than a file.
+/// If the file or its directory cannot be written.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     let path = path.as_ref();
-    Place::of(path).and_then(|place| place.replace(bytes)).map_err(|source| Error::Io { file: path.into(), source })
+    Place::of(path).and_then(|place| place.write(bytes)).map_err(|source| Error::Io { file: path.into(), source })
 }
 
 /// Finds out whether [`write()`] could write the file, which stays as it is: to be asked before hours of work.
@@ -35,47 +35,66 @@ pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
 /// As [`write()`].
 pub fn check(path: impl AsRef<Path>) -> Result<()> {
     let path = path.as_ref();
-    let tried = Place::of(path).and_then(|place| File::create(&place.temporary).and(fs::remove_file(place.temporary)));
-    tried.map_err(|source| Error::Io { file: path.into(), source })
+    Place::of(path).and_then(|place| place.check()).map_err(|source| Error::Io { file: path.into(), source })
 }
 
-/// Where a file goes.
-struct Place {
-    file: PathBuf,
-    temporary: PathBuf,
+/// Where bytes go.
+enum Place {
+    File {
+        file: PathBuf,
+        temporary: PathBuf,
+    },
+    /// A pipe or device.
+    Stream(PathBuf),
 }
 
 impl Place {
     fn of(path: &Path) -> io::Result<Self> {
         let file = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-        if fs::metadata(&file).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "is not a regular file"));
+        match fs::metadata(&file) {
+            Ok(metadata) if metadata.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            Ok(metadata) if !metadata.is_file() => return Ok(Place::Stream(file)),
+            _ => {}
         }
         let mut name = file.file_name().ok_or(io::ErrorKind::InvalidFilename)?.to_owned();
         name.push(".tmp");
-        Ok(Place { temporary: file.with_file_name(name), file })
+        Ok(Place::File { temporary: file.with_file_name(name), file })
     }
 
-    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.write_temporary(bytes).and_then(|()| fs::rename(&self.temporary, &self.file));
-        if written.is_err() {
-            let _ = fs::remove_file(&self.temporary);
+    fn check(&self) -> io::Result<()> {
+        match self {
+            Place::File { temporary, .. } => File::create(temporary).and_then(|_| fs::remove_file(temporary)),
+            Place::Stream(_) => Ok(()),
         }
-        written.and_then(|()| self.sync_directory())
     }
 
-    fn write_temporary(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut file = File::create(&self.temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    }
-
-    /// Makes the new name last; elsewhere than on Unix a directory cannot be opened.
-    fn sync_directory(&self) -> io::Result<()> {
-        if !cfg!(unix) {
-            return Ok(());
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Place::File { file, temporary } => replace(file, temporary, bytes),
+            Place::Stream(path) => fs::write(path, bytes),
         }
-        let parent = self.file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
+}
+
+fn replace(file: &Path, temporary: &Path, bytes: &[u8]) -> io::Result<()> {
+    let replaced = write_to_disk(temporary, bytes).and_then(|()| fs::rename(temporary, file));
+    if replaced.is_err() {
+        let _ = fs::remove_file(temporary);
+    }
+    replaced.and_then(|()| sync_directory(file))
+}
+
+fn write_to_disk(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Makes the new name of a file last; elsewhere than on Unix a directory cannot be opened.
+fn sync_directory(file: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }

@@ -34,10 +34,7 @@ fn architecture(model: &Model) -> Vec<(&'static str, String)> {
 }
 
 /// Recipe and position of a checkpoint of `model`; the error names the first layer that is not the model's.
-pub(super) fn read<'a>(
-    model: &Model,
-    lines: impl Iterator<Item = &'a str>,
-) -> std::result::Result<(Recipe, Position), String> {
+pub(super) fn read<'a>(model: &Model, lines: impl Iterator<Item = &'a str>) -> Result<(Recipe, Position), String> {
     let mut lines = Lines(lines);
     let format = lines.text(FORMAT.0)?;
     if format != FORMAT.1 {
