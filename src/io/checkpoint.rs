@@ -1,8 +1,8 @@
 //! Checkpoints in safetensors files: everything to go on from, in one file that is old or new, never half written.
 //!
-//! The tensors are the weights, as [`safetensors`](crate::io::safetensors) names them, and with momentum the velocity under the
-//! same names behind `velocity.`; the metadata has one entry, `checkpoint`, of lines such as `epochs 2`. A checksum
-//! of the whole file is among them: a file with a changed byte is refused.
+//! The tensors are the weights, as [`safetensors`](crate::io::safetensors) names them, and with momentum the velocity
+//! under the same names behind `velocity.`; the metadata has one entry, `checkpoint`, of lines such as `epochs 2`. A
+//! checksum of the whole file is among them: a file with a changed byte is refused.
 //!
 //! ```
 //! use convlane::data::Dataset;
