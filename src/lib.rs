@@ -45,7 +45,7 @@
 //! data      io      history         datasets, IDX, MNIST | weights in files | loss and accuracy by epoch
 //! model     plan                    layers with parameters | layers lowered to steps, and their run on threads
 //! kernels                           pure functions on slices
-//! layer     optim     simd          configuration as data | levels and vectors
+//! layer     metrics   optim     simd      configuration as data | judging outputs | levels and vectors
 //! shape                             all checked geometry
 //! error     rng                     (reference: used by tests alone)
 //! ```
@@ -58,6 +58,7 @@ pub mod history;
 pub mod io;
 pub mod kernels;
 pub mod layer;
+pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod plan;
@@ -76,6 +77,7 @@ pub mod prelude {
     pub use crate::data::{Dataset, mnist};
     pub use crate::history::{Epoch, History};
     pub use crate::layer::{Activation, AvgPool2d, Conv2d, Dense, Flatten, Layer, MaxPool2d};
+    pub use crate::metrics::ConfusionMatrix;
     pub use crate::model::{Model, Sequential};
     pub use crate::optim::Sgd;
     pub use crate::plan::{Engine, Plan, PlanOptions, Samples, Score, Worker};

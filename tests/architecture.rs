@@ -14,7 +14,7 @@ const FLOORS: [&[&str]; 8] = [
     &["data", "io", "history"],
     &["model", "plan"],
     &["kernels"],
-    &["layer", "optim", "simd"],
+    &["layer", "metrics", "optim", "simd"],
     &["shape"],
     &["error", "rng"],
 ];
