@@ -40,14 +40,14 @@
 //! # Floors
 //! Modules import downwards only.
 //! ```text
-//! train                             Trainer, fit, evaluate, predict
-//! callbacks                         what an observer is told
-//! data      io      history         datasets, IDX, MNIST | weights in files | loss and accuracy by epoch
-//! model     plan                    layers with parameters | layers lowered to steps, and their run on threads
-//! kernels                           pure functions on slices
-//! layer     metrics   optim     simd      configuration as data | judging outputs | levels and vectors
-//! shape                             all checked geometry
-//! error     rng                     (reference: used by tests alone)
+//! train                                   Trainer, fit, evaluate, predict
+//! callbacks plot                          what an observer is told | pictures of a training
+//! data      io        history             datasets, IDX, MNIST | weights in files | loss and accuracy by epoch
+//! model     plan                          layers with parameters | layers lowered to steps, and their run on threads
+//! kernels                                 pure functions on slices
+//! layer     metrics   optim     simd      configuration as data | what is right and wrong | levels and vectors
+//! shape                                   all checked geometry
+//! error     rng                           (reference: used by tests alone)
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -62,6 +62,9 @@ pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod plan;
+#[cfg(feature = "plot")]
+#[cfg_attr(docsrs, doc(cfg(feature = "plot")))]
+pub mod plot;
 pub mod reference;
 pub mod rng;
 pub mod shape;

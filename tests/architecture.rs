@@ -10,7 +10,7 @@ use tokens::tokens;
 /// The floors of the crate from the top; a module knows those of lower floors only.
 const FLOORS: [&[&str]; 8] = [
     &["train"],
-    &["callbacks"],
+    &["callbacks", "plot"],
     &["data", "io", "history"],
     &["model", "plan"],
     &["kernels"],
