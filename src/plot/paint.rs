@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::register_font as register;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-pub use plotters::style::{BLACK, RGBColor, WHITE};
+pub use plotters::style::{RGBColor, WHITE};
 
 pub type Canvas<DB> = DrawingArea<DB, Shift>;
 
