@@ -114,7 +114,7 @@ fn mistakes_show_the_image_its_class_and_the_answer() {
     let samples = Dataset::from_u8(Shape::hwc(2, 4, 3), pixels, vec![0, 1], 2).unwrap();
     let mistakes = mistakes(samples.labels(), &[0.9, 0.1, 0.75, 0.25]).unwrap();
     let (png, svg) = drawn("mistakes", |path| plot::mistakes(&samples, &mistakes, path));
-    assert_eq!(texts(&svg), ["1 of 1 mistakes among 2 images", "true 1", "said 0, 75.0 %"]);
+    assert_eq!(texts(&svg), ["1 surest of 1 mistakes among 2 images", "true 1", "predicted 0, 75.0 %"]);
     // 112 pixels wide in a place of 160.
     let at = |x: u32| png.get_pixel(24 + x, 45 + 20).0;
     assert_eq!([at(0), at(55), at(56), at(111)], [red, red, green, green]);

@@ -57,13 +57,13 @@ impl Picture for Sheet<'_> {
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
         let (shown, all) = (self.mistakes.len().min(MOST), self.mistakes.len());
-        let title = format!("{shown} of {all} mistakes among {} images", self.samples.len());
+        let title = format!("{shown} surest of {all} mistakes among {} images", self.samples.len());
         write(canvas, &title, (WIDTH as i32 / 2, TOP / 2), &paint::centred(LARGE, BLACK))?;
         for (at, mistake) in self.mistakes.iter().take(MOST).enumerate() {
             let corner = ((at % COLUMNS) as i32 * CELL.0, TOP + (at / COLUMNS) as i32 * CELL.1);
             self.draw_image(canvas, mistake.sample, (corner.0 + (CELL.0 - SIDE as i32) / 2, corner.1))?;
             let Mistake { truth, predicted, confidence, .. } = mistake;
-            let captions = [format!("true {truth}"), format!("said {predicted}, {:.1} %", 100.0 * confidence)];
+            let captions = [format!("true {truth}"), format!("predicted {predicted}, {:.1} %", 100.0 * confidence)];
             for (line, caption) in (0..).zip(captions) {
                 let at = (corner.0 + CELL.0 / 2, corner.1 + SIDE as i32 + 12 + 18 * line);
                 write(canvas, &caption, at, &paint::centred(SMALL, BLACK))?;
