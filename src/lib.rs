@@ -23,9 +23,10 @@
 //! # }
 //! ```
 //!
-//! # Three ways in
+//! # Four ways in
 //! - [`train`]: a [`Trainer`](train::Trainer) with `fit`, `evaluate` and `predict`, for whoever has a
 //!   [`Dataset`](data::Dataset).
+//! - [`predict`]: a [`Predictor`](predict::Predictor) for one sample at a time, once a model is trained.
 //! - [`plan`]: a network lowered to steps, with forward and backward runs, gradients and parameters as slices, for
 //!   training loops of one's own.
 //! - [`kernels`]: convolution, pooling, dense and the rest on plain slices, for other frameworks.
@@ -40,7 +41,7 @@
 //! # Floors
 //! Modules import downwards only.
 //! ```text
-//! train                                   Trainer, fit, evaluate, predict
+//! train     predict                       Trainer, fit, evaluate, predict | one sample at a time
 //! callbacks plot                          what an observer is told | pictures of a training
 //! data      io        history             datasets, IDX, MNIST | weights in files | loss and accuracy by epoch
 //! model     plan                          layers with parameters | layers lowered to steps, and their run on threads
@@ -65,6 +66,7 @@ pub mod plan;
 #[cfg(feature = "plot")]
 #[cfg_attr(docsrs, doc(cfg(feature = "plot")))]
 pub mod plot;
+pub mod predict;
 pub mod reference;
 pub mod rng;
 pub mod shape;
@@ -84,6 +86,7 @@ pub mod prelude {
     pub use crate::model::{Model, Sequential};
     pub use crate::optim::Sgd;
     pub use crate::plan::{Engine, Plan, PlanOptions, Samples, Score, Worker};
+    pub use crate::predict::Predictor;
     pub use crate::rng::Seed;
     pub use crate::shape::{Padding, Shape};
     pub use crate::simd::Level;

@@ -9,7 +9,7 @@ use tokens::tokens;
 
 /// The floors of the crate from the top; a module knows those of lower floors only.
 const FLOORS: [&[&str]; 8] = [
-    &["train"],
+    &["train", "predict"],
     &["callbacks", "plot"],
     &["data", "io", "history"],
     &["model", "plan"],
