@@ -1,15 +1,17 @@
 //! The LeNet-5 example as a user runs it, on a small dataset.
 
 mod idx;
+mod programs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 
 use convlane::prelude::*;
 use convlane::rng::Rng;
 use idx::{gzip, idx};
+use programs::program;
 use serde_json::Value;
 
 /// Names of the engines.
@@ -64,25 +66,9 @@ impl Images<'_> {
 
 static PLAIN: LazyLock<PathBuf> = LazyLock::new(|| DIGITS.plain_dir("plain"));
 
-/// The example with these flags, separated by spaces.
-fn example(flags: &str) -> Command {
-    // Tests lie in target/<profile>/deps, examples beside that.
-    let mut example = std::env::current_exe().unwrap();
-    example.pop();
-    example.set_file_name("examples/lenet5");
-    example.set_extension(std::env::consts::EXE_EXTENSION);
-    assert!(
-        example.exists(),
-        "{} is missing: build it with `cargo test` or `cargo build --examples`",
-        example.display()
-    );
-    let mut example = Command::new(example);
-    example.args(flags.split_whitespace());
-    example
-}
-
+/// Runs the example with these flags, separated by spaces.
 fn run(flags: &str) -> Output {
-    example(flags).output().unwrap()
+    program("lenet5", flags).output().unwrap()
 }
 
 /// Runs it for two epochs of the small dataset unless the flags say otherwise, and gives what it prints.
@@ -391,14 +377,17 @@ fn without_a_terminal_lines_are_plain() {
 
 #[test]
 fn a_reader_may_leave_and_the_weights_are_still_saved() {
-    let file = tmp("unread.safetensors");
+    let [file, history] = ["unread.safetensors", "unread.json"].map(tmp);
     let _ = fs::remove_file(&file);
-    let flags = format!("--data {} --epochs 1000 --save {}", PLAIN.display(), file.display());
-    let mut child = example(&flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let saved = format!("--save {} --history {}", file.display(), history.display());
+    let flags = format!("--data {} --epochs 1000 {saved}", PLAIN.display());
+    let mut child = program("lenet5", &flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     assert!(file.exists());
+    let history: Value = serde_json::from_slice(&fs::read(history).unwrap()).unwrap();
+    assert_eq!(history["epochs"].as_array().unwrap().len(), 1);
 }
 
 #[test]

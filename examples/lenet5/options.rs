@@ -6,6 +6,8 @@ use clap::{Parser, ValueEnum};
 use convlane::plot::Format;
 use convlane::prelude::*;
 
+use crate::shared::cli::at_least_one;
+
 /// Trains LeNet-5 on MNIST and prints loss and accuracy.
 #[derive(Parser)]
 pub struct Options {
@@ -90,14 +92,6 @@ impl From<EngineName> for Engine {
             EngineName::Nhwc => Engine::Nhwc,
             EngineName::Lanes => Engine::Lanes,
         }
-    }
-}
-
-fn at_least_one(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("must be at least 1, got 0".into()),
-        Ok(number) => Ok(number),
-        Err(error) => Err(error.to_string()),
     }
 }
 

@@ -5,7 +5,7 @@ use convlane::plot;
 use convlane::prelude::*;
 
 use crate::options::Options;
-use crate::screen::Screen;
+use crate::shared::screen::Screen;
 
 /// Draws all that was asked for.
 pub fn draw(

@@ -8,7 +8,7 @@ use convlane::prelude::*;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::options::Options;
-use crate::screen::Screen;
+use crate::shared::screen::Screen;
 
 /// Trains with a progress bar, if standard error is a terminal, and prints a line an epoch. Ends with the epoch in which
 /// the reader of those lines has left.
@@ -27,10 +27,15 @@ pub fn fit(
                 bar.set_message(format!("loss {loss:.4}  accuracy {accuracy:.4}"));
                 bar.set_position(((epoch - 1) * train.len() + samples) as u64);
             }
-            Event::Epoch(epoch) => bar.suspend(|| screen.say(line(&epoch, epochs))),
+            Event::Epoch(epoch) => {
+                bar.suspend(|| screen.say(line(&epoch, epochs)));
+                if screen.is_closed() {
+                    return ControlFlow::Break(());
+                }
+            }
             _ => {}
         }
-        if screen.is_closed() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        ControlFlow::Continue(())
     };
     let fit = Fit::epochs(epochs).batch_size(options.batch_size).validation(test).observer(observer);
     let fit = if options.shuffle { fit.shuffle(Seed(options.seed)) } else { fit.in_order() };
