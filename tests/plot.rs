@@ -21,7 +21,9 @@ fn drawn(name: &str, draw: impl Fn(&Path) -> convlane::Result<()>) -> (RgbImage,
     draw(&svg).unwrap();
     let image = image::open(png).unwrap();
     assert_eq!(image.color(), image::ColorType::Rgb8);
-    (image.into_rgb8(), fs::read_to_string(svg).unwrap())
+    let svg = fs::read_to_string(svg).unwrap();
+    assert!(svg.starts_with("<svg ") && svg.trim_end().ends_with("</svg>"), "{svg}");
+    (image.into_rgb8(), svg)
 }
 
 /// The texts of an SVG.
