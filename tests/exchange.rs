@@ -1,11 +1,15 @@
 //! Weights that Keras and PyTorch wrote give the logits that they gave there. `tests/python/golden.py` made the files.
 
+mod programs;
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use convlane::io::safetensors::{Format, load_as, save_as};
 use convlane::kernels::cast::Pixels;
 use convlane::prelude::*;
+use programs::program;
 use serde_json::Value;
 
 /// The tiny net of `tests/python/nets.py`: every axis is another size.
@@ -122,4 +126,18 @@ fn names_of_ones_own_are_as_many_as_layers_and_all_different() {
     assert_eq!(refusal(&["a", "b", "a"]), "names: a is given twice");
     assert!(!path("never").exists());
     assert_eq!(Format::default(), Format::keras());
+}
+
+#[test]
+fn the_example_converts_there_and_back() {
+    let [start, torch, back] = ["lenet5", "lenet5-torch", "lenet5-back"].map(|name| path(name).display().to_string());
+    let lenet5 = support::nets::lenet5().into_iter().fold(Sequential::new(Shape::hwc(28, 28, 1)), Sequential::layer);
+    save_as(&lenet5.build(Seed(1)).unwrap(), &start, &Format::keras()).unwrap();
+    for flags in [format!("{start} --to pytorch --save {torch}"), format!("{torch} --from pytorch --save {back}")] {
+        let output = program("exchange", &flags).output().unwrap();
+        assert!(output.status.success(), "{flags}: {output:?}");
+    }
+    assert_eq!(fs::read(&back).unwrap(), fs::read(&start).unwrap());
+    let refused = program("exchange", &format!("{torch} --save {back}")).output().unwrap();
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("has no tensor conv2d.kernel"));
 }

@@ -3,7 +3,7 @@
 use convlane::checkpoint::Recipe;
 use convlane::prelude::*;
 
-use crate::Options;
+use crate::options::Options;
 
 /// The seed unless somebody says otherwise.
 pub const SEED: u64 = 42;
