@@ -119,7 +119,7 @@ fn mistakes_show_the_image_its_class_and_the_answer() {
     assert_eq!(texts(&svg), ["1 surest of 1 mistakes among 2 images", "true 1", "predicted 0, 75.0 %"]);
     // 112 pixels wide in a place of 160.
     let at = |x: u32| png.get_pixel(24 + x, 45 + 20).0;
-    assert_eq!([at(0), at(55), at(56), at(111)], [red, red, green, green]);
+    assert_eq!([at(0), at(55), at(56), at(111), at(112)], [red, red, green, green, [255; 3]]);
     assert_eq!(png.get_pixel(24 + 20, 45 + 58).0, [255; 3], "an image keeps its proportions");
 
     let (png, _) = drawn("mistakes-none", |path| plot::mistakes(&samples, &[], path));

@@ -14,8 +14,9 @@ use convlane::io::safetensors;
 use convlane::kernels::cast::Pixels;
 use convlane::prelude::*;
 use flate2::Crc;
+use image::codecs::jpeg::JpegEncoder;
 use image::imageops::{self, FilterType};
-use image::{DynamicImage, GrayAlphaImage, GrayImage, Luma, LumaA, Rgb, RgbImage};
+use image::{DynamicImage, GrayAlphaImage, GrayImage, ImageEncoder, Luma, LumaA, Rgb, RgbImage};
 use programs::program;
 
 const MNIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist");
@@ -53,11 +54,16 @@ fn predict(pictures: &Path) -> Output {
     program("predict", &format!("--weights {}", WEIGHTS.display())).arg(pictures).output().unwrap()
 }
 
-/// Saves all digits as `change` makes them, with their class as the end of the name, and gives the share that is recognised.
+/// The share of the digits that is recognised when saved as `change` makes them.
 fn recognised(name: &str, ending: &str, change: impl Fn(&GrayImage) -> DynamicImage) -> f64 {
+    recognised_from(name, ending, |digit, file| change(digit).save(file).unwrap())
+}
+
+/// The share of the digits that is recognised in the files that `save` makes of them, named by their class at the end.
+fn recognised_from(name: &str, ending: &str, save: impl Fn(&GrayImage, &Path)) -> f64 {
     let folder = folder(name);
     for (index, (digit, class)) in DIGITS.iter().enumerate() {
-        change(digit).save(folder.join(format!("{index:03}-{class}.{ending}"))).unwrap();
+        save(digit, &folder.join(format!("{index:03}-{class}.{ending}")));
     }
     let output = predict(&folder);
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
@@ -120,6 +126,15 @@ fn transparent(digit: &GrayImage) -> DynamicImage {
     GrayAlphaImage::from_fn(224, 224, |x, y| LumaA([0, large.get_pixel(x, y)[0]])).into()
 }
 
+/// A JPEG of a digit turned to the left, which says that it is to be turned back.
+fn save_turned(digit: &GrayImage, file: &Path) {
+    // A TIFF directory of one entry: tag 0x112 is a 16-bit number, 6.
+    let exif = b"II\x2a\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0".to_vec();
+    let mut encoder = JpegEncoder::new(fs::File::create(file).unwrap());
+    encoder.set_exif_metadata(exif).unwrap();
+    encoder.encode_image(&imageops::rotate270(&inverted(digit))).unwrap();
+}
+
 #[test]
 fn digits_of_any_size_place_and_colour_are_recognised() {
     let shares = [
@@ -131,6 +146,7 @@ fn digits_of_any_size_place_and_colour_are_recognised() {
         recognised("orange-on-green", "jpeg", |digit| coloured(digit, [200, 120, 20], [60, 160, 90])),
         recognised("off-centre", "png", |digit| off_centre(digit).into()),
         recognised("transparent", "png", transparent),
+        recognised_from("turned", "jpg", save_turned),
     ];
     let expected = recognised_in_mnist();
     assert!(expected > 0.8 && shares.iter().all(|&share| share >= expected - 0.02), "{shares:?}, of MNIST {expected}");

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, GrayImage, ImageReader, Limits, Luma, Rgb, RgbImage};
+use image::{DynamicImage, GrayImage, ImageDecoder, ImageReader, ImageResult, Limits, Luma, Rgb, RgbImage};
 
 /// The longest side of a picture, and the most memory to decode one: small files can announce pictures of any size.
 const MAX_SIDE: u32 = 16_384;
@@ -46,20 +46,29 @@ pub fn read_ink(path: &Path) -> Result<GrayImage, String> {
     Ok(GrayImage::from_fn(width, height, |x, y| distance(picture.get_pixel(x, y))))
 }
 
-/// What the bytes of a file say, whatever its name is.
+/// What the bytes of a file say, whatever its name is, the way up that it was taken.
 fn decode(path: &Path) -> Result<DynamicImage, String> {
     let file = File::open(path).map(BufReader::new);
     let reader = file.and_then(|file| ImageReader::new(file).with_guessed_format());
-    let mut reader = reader.map_err(|error| error.to_string())?;
+    let reader = reader.map_err(|error| error.to_string())?;
     if reader.format().is_none() {
         return Err("is neither PNG nor JPEG".into());
     }
+    upright(reader).map_err(|error| error.to_string().lines().next().unwrap_or("is broken").to_owned())
+}
+
+fn upright(mut reader: ImageReader<BufReader<File>>) -> ImageResult<DynamicImage> {
     let mut limits = Limits::default();
     limits.max_image_width = Some(MAX_SIDE);
     limits.max_image_height = Some(MAX_SIDE);
     limits.max_alloc = Some(MAX_BYTES);
-    reader.limits(limits);
-    reader.decode().map_err(|error| error.to_string().lines().next().unwrap_or("is broken").to_owned())
+    reader.limits(limits.clone());
+    let mut decoder = reader.into_decoder()?;
+    limits.reserve(decoder.total_bytes())?;
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
+    picture.apply_orientation(orientation);
+    Ok(picture)
 }
 
 /// What shows through a picture is white.

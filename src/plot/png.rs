@@ -18,10 +18,10 @@ pub fn encode((width, height): (u32, u32), rgb: &[u8]) -> Vec<u8> {
 }
 
 /// Rows without a filter, whose number, 0, stands before each.
-fn packed<'a>(rows: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
+fn packed<'a>(mut rows: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
-    let written = rows.map(|row| encoder.write_all(&[0]).and_then(|()| encoder.write_all(row)));
-    written.chain([]).collect::<std::io::Result<()>>().and_then(|()| encoder.finish()).expect("memory takes all bytes")
+    let written = rows.try_for_each(|row| encoder.write_all(&[0]).and_then(|()| encoder.write_all(row)));
+    written.and_then(|()| encoder.finish()).expect("memory takes all bytes")
 }
 
 fn chunk(file: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
