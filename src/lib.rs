@@ -80,7 +80,7 @@ pub mod prelude {
     pub use crate::layer::{Activation, AvgPool2d, Conv2d, Dense, Flatten, Layer, MaxPool2d};
     pub use crate::model::{Model, Sequential};
     pub use crate::optim::Sgd;
-    pub use crate::plan::{Engine, Plan, PlanOptions, Samples, Score, Worker};
+    pub use crate::plan::{Algorithm, Engine, Plan, PlanOptions, Samples, Score, Worker};
     pub use crate::rng::Seed;
     pub use crate::shape::{Padding, Shape};
     pub use crate::simd::Level;
