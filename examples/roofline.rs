@@ -26,6 +26,9 @@ struct Options {
     /// auto, nhwc or lanes
     #[arg(long, default_value = "auto", value_parser = engine)]
     engine: Engine,
+    /// How convolutions in lanes are computed: auto, direct or fast
+    #[arg(long, default_value = "auto", value_parser = algorithm)]
+    algorithm: Algorithm,
     /// scalar, avx2 or avx512 [default: the widest of this CPU]
     #[arg(long, value_parser = level)]
     level: Option<Level>,
@@ -53,8 +56,12 @@ const ROUND: usize = 4_000_000_000;
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let network = &options.network;
     let batch = options.batch_size.map_or(network.batch, usize::from);
-    let choices =
-        PlanOptions { engine: options.engine, level: options.level.unwrap_or_default(), ..Default::default() };
+    let choices = PlanOptions {
+        engine: options.engine,
+        algorithm: options.algorithm,
+        level: options.level.unwrap_or_default(),
+        ..Default::default()
+    };
     let plan = Plan::new(network.input, &network.layers, batch, &choices)?;
     println!("{plan}");
 
@@ -139,6 +146,12 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn network(name: &str) -> Result<Network, String> {
     let names = networks().map(|network| network.name).join(", ");
     networks().into_iter().find(|network| network.name == name).ok_or_else(|| format!("expected one of {names}"))
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    let algorithms = [Algorithm::Auto, Algorithm::Direct, Algorithm::Fast];
+    let found = algorithms.into_iter().find(|algorithm| algorithm.to_string() == name);
+    found.ok_or_else(|| "expected auto, direct or fast".into())
 }
 
 fn engine(name: &str) -> Result<Engine, String> {

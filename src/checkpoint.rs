@@ -8,7 +8,7 @@ use std::fmt;
 use crate::error::{Error, Result};
 use crate::model::Model;
 use crate::optim::Sgd;
-use crate::plan::{Engine, Score};
+use crate::plan::{Algorithm, Engine, Score};
 use crate::rng::Seed;
 
 /// Where a training stands, and what it was made of.
@@ -47,6 +47,8 @@ pub struct Recipe {
     pub shuffle: Option<Seed>,
     /// How the network is computed; not [`Engine::Auto`], but what that stood for.
     pub engine: Engine,
+    /// How its convolutions are computed; [`Algorithm::Auto`] follows from the network and the level.
+    pub algorithm: Algorithm,
     /// The name of the level, which the CPU at hand may not have.
     pub level: String,
 }
@@ -95,8 +97,9 @@ impl Checkpoint {
 
 impl Recipe {
     /// Every choice with its name.
-    pub(crate) fn rows(&self) -> [(&'static str, String); 7] {
-        let Recipe { sgd: Sgd { learning_rate, momentum, nesterov }, batch_size, shuffle, engine, level } = self;
+    pub(crate) fn rows(&self) -> [(&'static str, String); 8] {
+        let Recipe { sgd: Sgd { learning_rate, momentum, nesterov }, batch_size, shuffle, engine, algorithm, level } =
+            self;
         [
             ("learning_rate", learning_rate.to_string()),
             ("momentum", momentum.to_string()),
@@ -104,6 +107,7 @@ impl Recipe {
             ("batch_size", batch_size.to_string()),
             ("shuffle", shuffle.map_or("none".into(), |seed| seed.0.to_string())),
             ("engine", engine.to_string()),
+            ("algorithm", algorithm.to_string()),
             ("level", level.clone()),
         ]
     }
@@ -114,8 +118,9 @@ impl Recipe {
     /// use convlane::checkpoint::Recipe;
     /// use convlane::prelude::*;
     ///
-    /// let (sgd, engine, level) = (Sgd::new(0.1), Engine::Lanes, "avx512".to_owned());
-    /// let before = Recipe { sgd, batch_size: 32, shuffle: Some(Seed(7)), engine, level };
+    /// let (engine, algorithm, level) = (Engine::Lanes, Algorithm::Auto, "avx512".to_owned());
+    /// let before =
+    ///     Recipe { sgd: Sgd::new(0.1), batch_size: 32, shuffle: Some(Seed(7)), engine, algorithm, level };
     /// let now = Recipe { level: "scalar".to_owned(), ..before.clone() };
     /// let differences = before.differences(&now);
     /// assert_eq!(differences.len(), 1);

@@ -87,7 +87,7 @@ pub mod prelude {
     pub use crate::metrics::ConfusionMatrix;
     pub use crate::model::{Model, Sequential};
     pub use crate::optim::Sgd;
-    pub use crate::plan::{Engine, Plan, PlanOptions, Samples, Score, Worker};
+    pub use crate::plan::{Algorithm, Engine, Plan, PlanOptions, Samples, Score, Worker};
     pub use crate::predict::Predictor;
     pub use crate::rng::Seed;
     pub use crate::shape::{Padding, Shape};

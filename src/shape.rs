@@ -217,6 +217,32 @@ impl Axis {
         Ok(Axis { input, kernel, stride, dilation, before, after, output: room / stride + 1 })
     }
 
+    /// A window of one tap over so many inputs.
+    fn of(len: usize) -> Self {
+        Axis { input: len, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0, output: len }
+    }
+
+    /// Steps from the first to past the last tap.
+    fn extent(&self) -> usize {
+        (self.kernel - 1) * self.dilation + 1
+    }
+
+    /// Whether every window reaches into the input.
+    pub(crate) fn is_on_input(&self) -> bool {
+        self.before.max(self.after) < self.extent()
+    }
+
+    /// Some of the outputs as an axis of their own, and its first input. Every window must reach into the input.
+    pub(crate) fn band(&self, outputs: Range<usize>) -> (Self, usize) {
+        let (start, last) = (outputs.start * self.stride, (outputs.end - 1) * self.stride);
+        let first = start.saturating_sub(self.before);
+        let end = last + self.extent();
+        let input = (end - self.before).min(self.input) - first;
+        let before = self.before.saturating_sub(start);
+        let after = end.saturating_sub(self.before + self.input);
+        (Axis { input, before, after, output: outputs.len(), ..*self }, first)
+    }
+
     /// Extent of the input.
     pub fn input(&self) -> usize {
         self.input
@@ -325,6 +351,11 @@ impl Conv2dShape {
     /// Groups of channels.
     pub fn groups(&self) -> usize {
         self.groups
+    }
+
+    /// One column of such a convolution, with the rows of `axis`, laid down as a row.
+    pub(crate) fn column(&self, axis: Axis) -> Self {
+        Conv2dShape { h: Axis::of(1), w: axis, ..*self }
     }
 
     /// Shape of the output of one sample.
@@ -466,10 +497,9 @@ impl DenseShape {
         self.inputs * self.outputs
     }
 
-    /// The same as a convolution of a row of so many pixels.
-    pub(crate) fn pixels(&self, n: usize) -> Conv2dShape {
-        let axis = |len| Axis { input: len, kernel: 1, stride: 1, dilation: 1, before: 0, after: 0, output: len };
-        Conv2dShape { h: axis(1), w: axis(n), in_c: self.inputs, out_c: self.outputs, groups: 1 }
+    /// The same as a convolution of one pixel.
+    pub(crate) fn pixel(&self) -> Conv2dShape {
+        Conv2dShape { h: Axis::of(1), w: Axis::of(1), in_c: self.inputs, out_c: self.outputs, groups: 1 }
     }
 }
 

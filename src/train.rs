@@ -330,7 +330,8 @@ impl State {
     fn recipe(&self, samples: &Dataset, fit: &Fit<'_>) -> Result<Recipe> {
         let plan = self.plan(fit.batch_size.min(samples.len()))?;
         let (engine, level) = (plan.engine(), plan.level().name().to_owned());
-        Ok(Recipe { sgd: self.sgd, batch_size: fit.batch_size, shuffle: fit.shuffle, engine, level })
+        let (batch_size, shuffle, algorithm) = (fit.batch_size, fit.shuffle, self.options.algorithm);
+        Ok(Recipe { sgd: self.sgd, batch_size, shuffle, engine, algorithm, level })
     }
 
     fn check(&self, samples: &Dataset) -> Result<()> {

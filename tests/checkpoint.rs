@@ -243,6 +243,7 @@ fn what_a_header_claims_is_held_to_the_rest() {
     assert_eq!(refusal("epochs 1", "epochs x"), "epochs is \"x\", which is no such value");
     assert_eq!(refusal("epochs 1", "epoch_ 1"), "has \"epoch_ 1\" in the place of epochs");
     assert_eq!(refusal("engine lanes", "engine lames"), "engine is lames, expected nhwc or lanes");
+    assert_eq!(refusal("algorithm auto", "algorithm otto"), "algorithm is otto, expected auto, direct or fast");
     assert_eq!(refusal("momentum 0.9", "momentum 1.9"), "momentum: must lie in 0..1, got 1.9");
     assert_eq!(refusal("momentum 0.9", "momentum 0.0"), "has 8 tensors, expected 4");
     assert_eq!(refusal("batch_size 16", "batch_size 00"), "batch size must be at least 1, got 0");
@@ -331,6 +332,8 @@ fn another_level_engine_or_recipe_resumes_and_is_told() {
     assert_eq!(said(PlanOptions { engine: Engine::Lanes, ..auto() }, |_| (), |fit| fit), []);
     let nhwc = PlanOptions { engine: Engine::Nhwc, ..auto() };
     assert_eq!(said(nhwc, |_| (), |fit| fit), [("engine", "nhwc".to_owned())]);
+    let direct = PlanOptions { algorithm: Algorithm::Direct, ..auto() };
+    assert_eq!(said(direct, |_| (), |fit| fit), [("algorithm", "direct".to_owned())]);
     if Level::best().name() != "scalar" {
         let scalar = PlanOptions { level: Level::scalar(), ..auto() };
         assert_eq!(said(scalar, |_| (), |fit| fit), [("level", "scalar".to_owned())]);

@@ -27,7 +27,8 @@ fn after(epochs: usize) -> Checkpoint {
     model.params_mut().fill(epochs as f32);
     let velocity = vec![-(epochs as f32); model.params().len()];
     let sgd = Sgd::new(0.1).momentum(0.9);
-    let recipe = Recipe { sgd, batch_size: 1, shuffle: None, engine: Engine::Nhwc, level: "scalar".to_owned() };
+    let (engine, algorithm, level) = (Engine::Nhwc, Algorithm::Auto, "scalar".to_owned());
+    let recipe = Recipe { sgd, batch_size: 1, shuffle: None, engine, algorithm, level };
     Checkpoint { model, velocity, position: Position { epochs, ..Position::default() }, recipe }
 }
 

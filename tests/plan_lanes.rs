@@ -93,7 +93,8 @@ fn whole_numbers_are_the_same_in_partial_blocks() {
     for (name, input, layers) in exact_nets() {
         for (level, &(batch, n)) in Level::available().flat_map(|level| BATCHES.iter().map(move |batch| (level, batch)))
         {
-            let options = PlanOptions { engine: Engine::Lanes, level, fuse: true };
+            let (engine, algorithm) = (Engine::Lanes, Algorithm::Direct);
+            let options = PlanOptions { engine, algorithm, level, ..Default::default() };
             let setting = Setting { name, input, layers: layers.clone(), options, batch, n };
             let plans = both(&setting);
             let case = setting.case().map(|value, limit| (value / limit * 0.8).round());
@@ -117,12 +118,10 @@ fn loss(plan: &Plan, case: &Case) -> Option<(f64, Vec<f32>)> {
 }
 
 /// Pairs of plans of a random network, on the lanes engine and on the other one, a level each.
-fn pairs(random: &Random) -> impl Iterator<Item = [Plan; 2]> {
-    Level::available().map(|level| {
-        [Engine::Lanes, Engine::Nhwc].map(|engine| {
-            let options = PlanOptions { engine, level, fuse: true };
-            Plan::new(random.input, &random.layers, random.batch, &options).unwrap()
-        })
+fn pairs(random: &Random, algorithm: Algorithm) -> impl Iterator<Item = [Plan; 2]> {
+    Level::available().map(move |level| {
+        [Engine::Lanes, Engine::Nhwc]
+            .map(|engine| random.plan(&PlanOptions { engine, algorithm, level, ..Default::default() }))
     })
 }
 
@@ -134,7 +133,7 @@ proptest! {
 
     #[test]
     fn whole_numbers_are_the_same_on_any_network(random in Random::new(exact())) {
-        for pair in pairs(&random) {
+        for pair in pairs(&random, Algorithm::Direct) {
             let Some(case) = random.whole_case(&pair[1]) else { return Err(TestCaseError::reject("too large")) };
             let [lanes, nhwc] = pair.each_ref().map(|plan| run(plan, &case));
             prop_assert_eq!(lanes, nhwc, "{}", pair[0].level());
@@ -143,7 +142,7 @@ proptest! {
 
     #[test]
     fn floats_differ_by_roundings_on_any_network(random in Random::new(smooth())) {
-        for pair in pairs(&random) {
+        for pair in [Algorithm::Direct, Algorithm::Fast].into_iter().flat_map(|algorithm| pairs(&random, algorithm)) {
             let (case, level) = (Case::new(&pair[0], random.n), pair[0].level());
             let [lanes, nhwc] = pair.each_ref().map(|plan| run(plan, &case));
             let [of_lanes, of_nhwc] = pair.each_ref().map(|plan| loss(plan, &case));
@@ -193,7 +192,7 @@ fn what_is_not_finite_stays_in_its_image() {
 
 /// The plan of the engine that is expected to be fastest.
 fn auto(input: Shape, layers: &[Layer], batch: usize, level: Level) -> Plan {
-    Plan::new(input, layers, batch, &PlanOptions { engine: Engine::Auto, level, fuse: true }).unwrap()
+    Plan::new(input, layers, batch, &PlanOptions { level, ..Default::default() }).unwrap()
 }
 
 /// Convolutions from 32 to 32 channels.
@@ -259,4 +258,23 @@ fn threads_do_not_choose() {
             }
         }
     }
+}
+
+#[test]
+fn a_plan_says_where_it_saves_products() {
+    let layers = [
+        Layer::from(Conv2d::new(6, 5)),
+        Conv2d::new(8, 3).same().relu().into(),
+        Conv2d::new(8, 3).stride(2).into(),
+        Flatten.into(),
+        Dense::new(3).into(),
+    ];
+    let names = |engine, algorithm| {
+        let options = PlanOptions { engine, algorithm, ..Default::default() };
+        let text = Plan::new(Shape::hwc(12, 12, 2), &layers, 16, &options).unwrap().to_string();
+        ["lanes F(4, 5)", "lanes F(4, 3)", "F("].map(|name| text.matches(name).count())
+    };
+    assert_eq!(names(Engine::Lanes, Algorithm::Fast), [1, 1, 2]);
+    assert_eq!(names(Engine::Lanes, Algorithm::Direct), [0, 0, 0]);
+    assert_eq!(names(Engine::Nhwc, Algorithm::Fast), [0, 0, 0]);
 }

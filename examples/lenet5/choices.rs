@@ -27,6 +27,7 @@ impl Choices {
             shuffle: options.shuffle.or(saved.map(|saved| saved.shuffle.is_some())).unwrap_or(true),
             plan: PlanOptions {
                 engine: options.engine.map(Engine::from).or(saved.map(|saved| saved.engine)).unwrap_or_default(),
+                algorithm: saved.map(|saved| saved.algorithm).unwrap_or_default(),
                 level: options.level.or_else(saved_level).unwrap_or_default(),
                 ..Default::default()
             },

@@ -5,8 +5,10 @@ use std::ops::Range;
 use super::Engine;
 use super::lower::{Op, Step};
 use crate::error::{Error, Result};
+use crate::kernels::lanes::winograd;
 use crate::kernels::nhwc::conv2d;
 use crate::shape::MAX_LEN;
+use crate::simd::Level;
 
 /// Places in the arena of a group of samples, in floats. They never overlap.
 #[derive(Debug, Clone)]
@@ -21,6 +23,8 @@ pub(super) struct Arena {
     pub output: Range<usize>,
     /// Scratch of the kernels.
     scratch: Range<usize>,
+    /// Floats of it that each step needs.
+    scratch_lens: Vec<usize>,
     /// Floats in all.
     pub len: usize,
 }
@@ -39,7 +43,7 @@ const MIN_GROUPS: usize = 8;
 
 impl Arena {
     /// The arena for batches of up to `batch` samples; depends on the engine, the network and the batch alone.
-    pub fn new(engine: Engine, steps: &[Step], batch: usize) -> Result<Self> {
+    pub fn new(engine: Engine, level: Level, steps: &[Step], batch: usize) -> Result<Self> {
         let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
         let in_lanes = engine == Engine::Lanes;
         let group = if in_lanes { MAX_GROUP } else { samples_of_group(steps, widest, batch) };
@@ -56,13 +60,14 @@ impl Arena {
         let widest = if in_lanes { widest_outside(steps) } else { widest };
         let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
         let output = place(if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 })?;
-        let scratch = place(if in_lanes { 0 } else { steps.iter().map(scratch_len).max().unwrap_or(0) })?;
-        Ok(Arena { group, values, gradients, output, scratch, len })
+        let scratch_lens: Vec<usize> = steps.iter().map(|step| scratch_len(engine, level, step)).collect();
+        let scratch = place(scratch_lens.iter().copied().max().unwrap_or(0))?;
+        Ok(Arena { group, values, gradients, output, scratch, scratch_lens, len })
     }
 
     /// The scratch of a step's kernels.
-    pub fn scratch(&self, step: &Step) -> Range<usize> {
-        self.scratch.start..self.scratch.end.min(self.scratch.start + scratch_len(step))
+    pub fn scratch(&self, index: usize) -> Range<usize> {
+        self.scratch.start..self.scratch.start + self.scratch_lens[index]
     }
 }
 
@@ -82,9 +87,11 @@ fn samples_of_group(steps: &[Step], widest: usize, batch: usize) -> usize {
 }
 
 /// Floats of scratch that a step's kernels need.
-fn scratch_len(step: &Step) -> usize {
-    match step.op {
-        Op::Conv2d(shape) => conv2d::scratch_len(&shape),
+fn scratch_len(engine: Engine, level: Level, step: &Step) -> usize {
+    match (engine, step.op) {
+        (Engine::Lanes, Op::Conv2d(shape)) if step.fast => winograd::scratch_len(level, &shape),
+        (Engine::Lanes, _) => 0,
+        (_, Op::Conv2d(shape)) => conv2d::scratch_len(&shape),
         _ => 0,
     }
 }

@@ -1,11 +1,12 @@
-//! Which engine a network is computed on, unless the caller says.
+//! Which engine a network is computed on, and how its convolutions, unless the caller says.
 //!
 //! The choice depends on the network, the batch size, the level and the constants below alone, never on threads, caches or
 //! a clock, so that neither do the bits.
 
-use super::Engine;
 use super::arena::MAX_GROUP;
 use super::lower::{Op, Step};
+use super::{Algorithm, Engine};
+use crate::kernels::lanes::winograd;
 use crate::simd::Level;
 
 /// The least share of lanes that a batch should fill, as one in so many. Measured with `examples/roofline.rs` on batches of
@@ -17,6 +18,9 @@ const HALF: usize = 2;
 
 /// Channels from which on a convolution is a wide one.
 const WIDE: usize = 32;
+
+/// The least terms of a sum that are worth going to values at points and back.
+const TERMS: usize = 64;
 
 /// Floats of values of a group in lanes beyond which images are better taken one after the other.
 const MAX_GROUP_LEN: usize = 16 * 1024 * 1024;
@@ -33,6 +37,19 @@ impl Engine {
         let values = steps.iter().fold(steps[0].x_len, |sum, step| sum.saturating_add(step.y_len));
         let fits = values.saturating_mul(MAX_GROUP) <= MAX_GROUP_LEN;
         if fits && batch.saturating_mul(share) >= room { Engine::Lanes } else { Engine::Nhwc }
+    }
+}
+
+impl Algorithm {
+    /// Whether a step in lanes is to be computed with fewer products.
+    pub(super) fn is_fast(self, step: &Step, level: Level) -> bool {
+        let Op::Conv2d(shape) = step.op else { return false };
+        let pays = match self {
+            Algorithm::Auto => shape.terms() >= TERMS && level != Level::scalar(),
+            Algorithm::Direct => false,
+            Algorithm::Fast => true,
+        };
+        pays && winograd::is_supported(&shape)
     }
 }
 

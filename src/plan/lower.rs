@@ -35,6 +35,8 @@ pub(super) struct Step {
     /// Of a pooling after a convolution: whether its backward pass goes on through that one's activation and bias, in
     /// place, where the engine can.
     pub through: bool,
+    /// Of a convolution in lanes: whether it is computed with fewer products.
+    pub fast: bool,
 }
 
 impl Step {
@@ -123,6 +125,7 @@ fn operation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
         kernel: span(ParamKind::Kernel).unwrap_or_default(),
         bias: span(ParamKind::Bias),
         through: false,
+        fast: false,
     }))
 }
 
@@ -146,5 +149,6 @@ fn activation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
         kernel: 0..0,
         bias: None,
         through: false,
+        fast: false,
     }))
 }

@@ -77,11 +77,37 @@ impl fmt::Display for Engine {
     }
 }
 
+/// How the convolutions of [`Engine::Lanes`] are computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// Whichever is expected to be fastest for each; depends on its shape and the level alone.
+    #[default]
+    Auto,
+    /// Every product of the formula.
+    Direct,
+    /// With fewer products and somewhat larger errors, wherever there is a way: see
+    /// [`winograd`](crate::kernels::lanes::winograd).
+    Fast,
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Algorithm::Auto => "auto",
+            Algorithm::Direct => "direct",
+            Algorithm::Fast => "fast",
+        })
+    }
+}
+
 /// The choices behind a plan.
 #[derive(Debug, Clone)]
 pub struct PlanOptions {
     /// How the network is computed.
     pub engine: Engine,
+    /// How its convolutions are computed.
+    pub algorithm: Algorithm,
     /// The instructions that kernels use.
     pub level: Level,
     /// Whether an activation is computed by the step before it; the results are the same.
@@ -90,7 +116,7 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        PlanOptions { engine: Engine::Auto, level: Level::best(), fuse: true }
+        PlanOptions { engine: Engine::Auto, algorithm: Algorithm::Auto, level: Level::best(), fuse: true }
     }
 }
 
@@ -112,12 +138,15 @@ impl Plan {
     /// # Errors
     /// If a layer does not take what the one before it gives, nothing is left to compute, or the memory would overflow.
     pub fn new(input: Shape, layers: &[Layer], batch: usize, options: &PlanOptions) -> Result<Self> {
-        let (steps, output) = lower(input, layers, options.fuse)?;
+        let (mut steps, output) = lower(input, layers, options.fuse)?;
         if steps.is_empty() {
             return Err(Error::Zero { what: "number of layers that compute" });
         }
         let engine = options.engine.choose(&steps, batch, options.level);
-        let arena = Arena::new(engine, &steps, batch)?;
+        if engine == Engine::Lanes {
+            steps.iter_mut().for_each(|step| step.fast = options.algorithm.is_fast(step, options.level));
+        }
+        let arena = Arena::new(engine, options.level, &steps, batch)?;
         let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));
         product("batch", &[batch])?;
         product("records of the batch", &[batch.saturating_add(arena.group), record.sample_len.max(record.group_len)])?;
@@ -381,10 +410,11 @@ impl Step {
             Op::Dense(_) => ("dense", "gemm"),
             Op::Activation => return format!("{:?}", self.activation).to_lowercase(),
         };
-        let how = match (engine, self.through) {
-            (Engine::Lanes, true) => "lanes, in place",
-            (Engine::Lanes, false) => "lanes",
-            _ => how,
+        let how = match (engine, self.op) {
+            (Engine::Lanes, Op::Conv2d(shape)) if self.fast => format!("lanes F(4, {})", shape.w().kernel()),
+            (Engine::Lanes, _) if self.through => "lanes, in place".into(),
+            (Engine::Lanes, _) => "lanes".into(),
+            _ => how.to_string(),
         };
         match self.activation {
             Activation::Linear => format!("{op}/{how}"),

@@ -12,12 +12,14 @@ use convlane::rng::Rng;
 mod networks;
 
 /// Every way to compute a network. An engine to be tested is added here.
-pub const ENGINES: [Engine; 2] = [Engine::Nhwc, Engine::Lanes];
+pub const ENGINES: [(Engine, Algorithm); 3] =
+    [(Engine::Nhwc, Algorithm::Direct), (Engine::Lanes, Algorithm::Direct), (Engine::Lanes, Algorithm::Fast)];
 
 /// Every engine at every level.
 pub fn options() -> impl Iterator<Item = PlanOptions> {
-    let levels = |engine| Level::available().map(move |level| PlanOptions { engine, level, fuse: true });
-    ENGINES.into_iter().flat_map(levels)
+    ENGINES.into_iter().flat_map(|(engine, algorithm)| {
+        Level::available().map(move |level| PlanOptions { engine, algorithm, level, ..Default::default() })
+    })
 }
 
 pub fn lenet5() -> Vec<Layer> {
@@ -105,8 +107,8 @@ impl Setting {
 
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Setting { name, options: PlanOptions { engine, level, .. }, batch, n, .. } = self;
-        write!(f, "{name}/{engine}/{level}/batch {batch}/n {n}")
+        let Setting { name, options: PlanOptions { engine, algorithm, level, .. }, batch, n, .. } = self;
+        write!(f, "{name}/{engine}/{algorithm}/{level}/batch {batch}/n {n}")
     }
 }
 

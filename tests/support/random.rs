@@ -104,7 +104,16 @@ impl Random {
     }
 
     pub fn plans(&self) -> impl Iterator<Item = Plan> {
-        options().map(|options| Plan::new(self.input, &self.layers, self.batch, &options).unwrap())
+        options().map(|options| self.plan(&options))
+    }
+
+    /// Plans whose products are whole numbers where those of the network are.
+    pub fn exact_plans(&self) -> impl Iterator<Item = Plan> {
+        options().filter(|options| options.algorithm == Algorithm::Direct).map(|options| self.plan(&options))
+    }
+
+    pub fn plan(&self, options: &PlanOptions) -> Plan {
+        Plan::new(self.input, &self.layers, self.batch, options).unwrap()
     }
 
     pub fn net(&self) -> Net {

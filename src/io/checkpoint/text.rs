@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::checkpoint::{Checkpoint, Position, Recipe};
 use crate::model::Model;
 use crate::optim::Sgd;
-use crate::plan::{Engine, Score};
+use crate::plan::{Algorithm, Engine, Score};
 use crate::rng::Seed;
 
 /// The kind of file that this is, and its version.
@@ -55,9 +55,15 @@ pub(super) fn read<'a>(model: &Model, lines: impl Iterator<Item = &'a str>) -> R
         "lanes" => Engine::Lanes,
         other => return Err(format!("engine is {other}, expected nhwc or lanes")),
     };
+    let algorithm = match lines.text("algorithm")? {
+        "auto" => Algorithm::Auto,
+        "direct" => Algorithm::Direct,
+        "fast" => Algorithm::Fast,
+        other => return Err(format!("algorithm is {other}, expected auto, direct or fast")),
+    };
     let level = lines.text("level")?.to_owned();
     let position = Position { epochs, steps, score: Score { loss_sum, correct, samples } };
-    Ok((Recipe { sgd, batch_size, shuffle, engine, level }, position))
+    Ok((Recipe { sgd, batch_size, shuffle, engine, algorithm, level }, position))
 }
 
 /// Holds the layers of the file to those of the model.

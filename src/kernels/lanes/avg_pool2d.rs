@@ -7,7 +7,8 @@
 //! | `y`, `dy` | `[n][oh][ow][c][lane]` |
 
 use super::pool2d::{self, Window};
-use super::weights::{self, Square};
+use super::tile::{SQUARE, Square};
+use super::weights;
 use crate::kernels::activation::gradient;
 use crate::layer::Activation;
 use crate::shape::Pool2dShape;
@@ -115,7 +116,7 @@ fn spread_channels<S: Simd>(
 ) {
     for first in (0..shape.c).step_by(S::LANES) {
         let channels = S::LANES.min(shape.c - first);
-        let mut square = weights::SQUARE;
+        let mut square = SQUARE;
         match channel_tile::<S>(channels) {
             8 => spread_tiles::<S, 8>(s, shape, n, first, dy, x, &mut square, gradient),
             6 => spread_tiles::<S, 6>(s, shape, n, first, dy, x, &mut square, gradient),

@@ -40,12 +40,9 @@ pub fn forward(
         check_len!(b, shape.out_c);
     }
     let gather = gather::<true>(shape, Side::Forward, [shape.in_c, shape.out_c], [shape.out_c, 1]);
-    let [x_block, y_block] = [shape.x_len(), shape.y_len()].map(|len| len * level.lanes());
-    dispatch!(level, s => {
-        for (x, y) in x.chunks_exact(x_block).zip(y.chunks_exact_mut(y_block)) {
-            gather.run(s, &mut Tensors { x, w, b, floor, y });
-        }
-    })
+    if n > 0 {
+        dispatch!(level, s => gather.run(s, &mut Tensors { blocks: n, x, w, b, floor, y }));
+    }
 }
 
 /// The gradient `dx` of the input.
@@ -55,12 +52,10 @@ pub fn forward(
 pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     check(level, shape, n, dx, w, dy);
     let gather = gather::<false>(shape, Side::Backward, [shape.out_c, shape.in_c], [1, shape.out_c]);
-    let [x_block, y_block] = [shape.x_len(), shape.y_len()].map(|len| len * level.lanes());
-    dispatch!(level, s => {
-        for (dy, dx) in dy.chunks_exact(y_block).zip(dx.chunks_exact_mut(x_block)) {
-            gather.run(s, &mut Tensors { x: dy, w, b: None, floor: f32::NEG_INFINITY, y: dx });
-        }
-    })
+    if n > 0 {
+        let tensors = &mut Tensors { blocks: n, x: dy, w, b: None, floor: f32::NEG_INFINITY, y: dx };
+        dispatch!(level, s => gather.run(s, tensors));
+    }
 }
 
 /// The sums from so many channels to so many, in weights that lie so far apart for neighbouring terms and channels.

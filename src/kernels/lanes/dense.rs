@@ -31,7 +31,7 @@ pub fn forward(
     y: &mut [f32],
 ) {
     check(level, shape, n, x, w, y);
-    conv2d::forward(level, &shape.pixels(n.max(1)), n.min(1), x, w, b, floor, y);
+    conv2d::forward(level, &shape.pixel(), n, x, w, b, floor, y);
 }
 
 /// The gradient `dx` of the input.
@@ -40,7 +40,7 @@ pub fn forward(
 /// If a slice has not the length of its shape.
 pub fn backward_input(level: Level, shape: &DenseShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     check(level, shape, n, dx, w, dy);
-    conv2d::backward_input(level, &shape.pixels(n.max(1)), n.min(1), dy, w, dx);
+    conv2d::backward_input(level, &shape.pixel(), n, dy, w, dx);
 }
 
 /// Floats of scratch that [`backward_params`] needs.

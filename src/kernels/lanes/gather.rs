@@ -130,8 +130,9 @@ pub(super) struct Gather<'a, const NEXT: bool> {
     pub w_channel: usize,
 }
 
-/// The tensors of a [`Gather`] over one block.
+/// The tensors of a [`Gather`].
 pub(super) struct Tensors<'a> {
+    pub blocks: usize,
     pub x: &'a [f32],
     pub w: &'a [f32],
     pub b: Option<&'a [f32]>,
@@ -147,6 +148,14 @@ struct Segment {
     len: usize,
     /// Those of the first output.
     taps: Taps,
+}
+
+/// So many pixels, and how far apart they lie in the source and in the output, in floats.
+#[derive(Clone, Copy)]
+struct Pixels {
+    count: usize,
+    x: usize,
+    y: usize,
 }
 
 impl<const NEXT: bool> Gather<'_, NEXT> {
@@ -167,8 +176,9 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
 
     #[inline(always)]
     fn segment<S: Simd>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
+        let pixels = segment.len.max(tensors.blocks);
         if S::LANES == 16 {
-            match (segment.len >= 4, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [16, 12, 6, 4, 1])) {
+            match (pixels >= 4, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [16, 12, 6, 4, 1])) {
                 (true, 6, _) => self.tiles::<S, 6, 4>(s, segment, tensors),
                 (true, 4, _) => self.tiles::<S, 4, 4>(s, segment, tensors),
                 (true, _, _) => self.tiles::<S, 1, 4>(s, segment, tensors),
@@ -179,7 +189,7 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
                 (false, _, _) => self.tiles::<S, 1, 1>(s, segment, tensors),
             }
         } else {
-            match (segment.len >= 2, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [12, 6, 4, 1])) {
+            match (pixels >= 2, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [12, 6, 4, 1])) {
                 (true, 6, _) => self.tiles::<S, 6, 2>(s, segment, tensors),
                 (true, 4, _) => self.tiles::<S, 4, 2>(s, segment, tensors),
                 (true, _, _) => self.tiles::<S, 1, 2>(s, segment, tensors),
@@ -194,38 +204,56 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
     #[inline(always)]
     fn tiles<S: Simd, const C: usize, const P: usize>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
         let y_pixel = self.groups * self.channels * S::LANES;
-        // Of a tile of one pixel, nothing lies a step further.
-        let step = if segment.len > 1 { self.cols.step() } else { 0 };
         let floor = s.splat(tensors.floor);
+        let along = self.pixels_of_row::<S>(&segment);
+        let across = self.pixels_of_blocks(tensors);
+        // A short row is taken in several blocks at once.
+        let (inner, outer) = if along.count >= P { (along, across) } else { (across, along) };
         for row in 0..self.rows.outputs() {
             let mut terms = self.terms_of::<S>(&self.rows.taps(row), &segment);
-            let x_first = terms.x;
-            for pixel in starts(segment.len, P) {
-                terms.x = x_first + pixel * terms.pixel;
-                let col = segment.start + pixel * step;
-                let y_at = (row * self.cols.outputs() + col) * y_pixel + segment.group * self.channels * S::LANES;
-                let w_first = terms.w;
-                for channel in starts(self.channels, C) {
-                    let mut sums = [[s.splat(0.0); P]; C];
-                    if let Some(b) = tensors.b {
-                        let b = &b[segment.group * self.channels + channel..][..C];
-                        for c in 0..C {
-                            sums[c] = [s.splat(b[c]); P];
+            terms.pixel = inner.x;
+            let (x_first, w_first) = (terms.x, terms.w);
+            let y_first =
+                (row * self.cols.outputs() + segment.start) * y_pixel + segment.group * self.channels * S::LANES;
+            for place in 0..outer.count {
+                for pixel in starts(inner.count, P) {
+                    terms.x = x_first + place * outer.x + pixel * inner.x;
+                    let y_at = y_first + place * outer.y + pixel * inner.y;
+                    for channel in starts(self.channels, C) {
+                        let mut sums = [[s.splat(0.0); P]; C];
+                        if let Some(b) = tensors.b {
+                            let b = &b[segment.group * self.channels + channel..][..C];
+                            for c in 0..C {
+                                sums[c] = [s.splat(b[c]); P];
+                            }
                         }
+                        terms.w = w_first + channel * self.w_channel;
+                        if terms.loops[0].count > 0 && terms.loops[1].count > 0 {
+                            tile::gather::<S, C, P, NEXT>(s, &mut sums, tensors.x, tensors.w, &terms);
+                        }
+                        tile::store(s, &sums, floor, &mut tensors.y[y_at + channel * S::LANES..], inner.y);
                     }
-                    terms.w = w_first + channel * self.w_channel;
-                    if terms.loops[0].count > 0 && terms.loops[1].count > 0 {
-                        tile::gather::<S, C, P, NEXT>(s, &mut sums, tensors.x, tensors.w, &terms);
-                    }
-                    let y = &mut tensors.y[y_at + channel * S::LANES..];
-                    tile::store(s, &sums, floor, y, step * y_pixel);
                 }
-                terms.w = w_first;
             }
         }
     }
 
-    /// The terms of the first output of a segment in a row with these taps.
+    /// The outputs of a segment. Of a single one, nothing lies a step further.
+    #[inline(always)]
+    fn pixels_of_row<S: Simd>(&self, segment: &Segment) -> Pixels {
+        let [x, y] = [self.cols.source_step() * self.terms, self.cols.step() * self.channels];
+        let [x, y] = [x, y].map(|step| if segment.len > 1 { step * self.groups * S::LANES } else { 0 });
+        Pixels { count: segment.len, x, y }
+    }
+
+    /// The same output in every block.
+    #[inline(always)]
+    fn pixels_of_blocks(&self, tensors: &Tensors<'_>) -> Pixels {
+        let count = tensors.blocks;
+        Pixels { count, x: tensors.x.len() / count, y: tensors.y.len() / count }
+    }
+
+    /// The terms of the first output of a segment in a row with these taps, for a tile of one pixel.
     #[inline(always)]
     fn terms_of<S: Simd>(&self, rows: &Taps, segment: &Segment) -> Terms {
         let (cols, kw) = (&segment.taps, self.cols.kernel());
@@ -247,7 +275,7 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
                 Steps { count: runs, x: x_tap, w: cols.step * self.w_tap },
                 Steps { count, x: S::LANES as isize, w: self.w_term },
             ],
-            pixel: if segment.len > 1 { self.cols.source_step() * x_pixel } else { 0 },
+            pixel: 0,
             channel: self.w_channel,
         }
     }

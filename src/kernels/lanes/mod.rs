@@ -11,6 +11,8 @@ pub mod dense;
 mod gather;
 pub mod max_pool2d;
 pub mod pack;
+mod points;
 mod pool2d;
 mod tile;
 mod weights;
+pub mod winograd;

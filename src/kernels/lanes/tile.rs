@@ -1,7 +1,9 @@
 //! Register tiles: the inner loops of every product in the lanes layout.
 #![allow(unsafe_code)]
 
-use crate::simd::Simd;
+use std::ops::Range;
+
+use crate::simd::{MAX_LANES, Simd};
 
 /// One of the loops over the terms of a sum: so many steps, and how far each takes one on, in floats.
 #[derive(Debug, Clone, Copy)]
@@ -134,14 +136,23 @@ pub(super) struct Walk {
     pub dy_col: usize,
 }
 
-/// The sums over the pixels of a walk of `x[t] dy[c]`, for neighbouring vectors `t` of `x` and `c` of `dy`.
+/// Vectors, as many as they have lanes.
+pub(super) type Square = [f32; MAX_LANES * MAX_LANES];
+
+/// No vectors yet.
+pub(super) const SQUARE: Square = [0.0; MAX_LANES * MAX_LANES];
+
+/// Writes the sums over the pixels of a walk of `x[t] dy[c]`, for neighbouring vectors `t` of `x` and `c` of `dy`, to
+/// `squares[t]`, from vector `channel` on.
 #[inline(always)]
 pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
     s: S,
     x: &[f32],
     dy: &[f32],
     walk: &Walk,
-) -> [[S::V; C]; T] {
+    squares: &mut [Square],
+    channel: usize,
+) {
     let Walk { blocks, rows, cols, x_block, dy_block, x_row, x_col, dy_row, dy_col } = *walk;
     let end = |block, row, col, vectors: usize| {
         let pixel = distance(blocks, block)?.checked_add(distance(rows, row)?)?.checked_add(distance(cols, col)?)?;
@@ -178,7 +189,79 @@ pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
             }
         }
     }
-    sums
+    let squares = &mut squares[..T];
+    for (t, sums) in sums.iter().enumerate() {
+        for (c, &sum) in sums.iter().enumerate() {
+            s.store(sum, &mut squares[t][(channel + c) * S::LANES..]);
+        }
+    }
+}
+
+/// A linear map of `I` vectors to `O`.
+pub(super) trait Transform<const I: usize, const O: usize> {
+    /// Whether it adds to what is there.
+    const ADDS: bool = false;
+    fn apply<S: Simd>(&self, s: S, col: usize, x: &[S::V; I]) -> [S::V; O];
+}
+
+/// Where the vectors of a [`transform`] lie, for each row and column: those in `present` are there, the others are zero or
+/// not wanted. Steps are in floats.
+#[derive(Debug, Clone)]
+pub(super) struct Vectors {
+    pub present: Range<usize>,
+    /// Where the first one that is there lies.
+    pub at: usize,
+    /// How far apart they lie.
+    pub step: usize,
+    pub row: usize,
+    pub col: usize,
+}
+
+impl Vectors {
+    /// Whether all of them, at most `most` a place, lie within so many floats.
+    fn fit(&self, rows: usize, cols: usize, most: usize, lanes: usize, len: usize) -> bool {
+        let end = || {
+            let place = distance(rows, self.row)?.checked_add(distance(cols, self.col)?)?.checked_add(self.at)?;
+            place.checked_add(distance(self.present.len(), self.step)?)?.checked_add(lanes)
+        };
+        self.present.end <= most && end().is_some_and(|end| end <= len)
+    }
+}
+
+/// Maps the vectors of `x` to those of `y`, for each of some rows and columns.
+#[inline(always)]
+pub(super) fn transform<S: Simd, T: Transform<I, O>, const I: usize, const O: usize>(
+    s: S,
+    map: &T,
+    [rows, cols]: [usize; 2],
+    (x, from): (&[f32], &Vectors),
+    (y, to): (&mut [f32], &Vectors),
+) {
+    assert!(from.fit(rows, cols, I, S::LANES, x.len()), "{from:?} of {}", x.len());
+    assert!(to.fit(rows, cols, O, S::LANES, y.len()), "{to:?} of {}", y.len());
+    for row in 0..rows {
+        for col in 0..cols {
+            let (x_at, y_at) = (from.at + row * from.row + col * from.col, to.at + row * to.row + col * to.col);
+            let mut vectors = [s.splat(0.0); I];
+            for (i, v) in vectors.iter_mut().enumerate() {
+                if from.present.contains(&i) {
+                    let at = x_at + (i - from.present.start) * from.step;
+                    // SAFETY: The vector is that of a row and a column and is there, so that it ends within `x` by the
+                    // first assertion above.
+                    *v = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
+                }
+            }
+            for (o, v) in map.apply(s, col, &vectors).into_iter().enumerate() {
+                if to.present.contains(&o) {
+                    let at = y_at + (o - to.present.start) * to.step;
+                    // SAFETY: The vector is that of a row and a column and is there, so that it ends within `y` by the
+                    // second assertion above.
+                    let place = unsafe { y.get_unchecked_mut(at..at + S::LANES) };
+                    s.store(if T::ADDS { s.add(s.load(place), v) } else { v }, place);
+                }
+            }
+        }
+    }
 }
 
 /// The size out of `sizes` for tiles that cover `n` with the least work; tiles overlap at the end, so none may exceed `n`,
@@ -243,6 +326,6 @@ mod tests {
         let far = 1 << (usize::BITS - 2);
         let walk =
             Walk { blocks: 5, rows: 1, cols: 1, x_block: far, dy_block: 0, x_row: 0, x_col: 0, dy_row: 0, dy_col: 0 };
-        crate::simd::dispatch!(crate::simd::Level::scalar(), s => _ = correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk));
+        crate::simd::dispatch!(crate::simd::Level::scalar(), s => correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk, &mut [SQUARE], 0));
     }
 }

@@ -1,8 +1,8 @@
 //! Parameter gradients: products of inputs and output gradients, summed over pixels, then over lanes.
 
-use super::tile::{Walk, best_size, correlate, starts};
+use super::tile::{SQUARE, Square, Walk, best_size, correlate, starts};
 use crate::kernels::check_len;
-use crate::simd::{Level, MAX_LANES, Simd, dispatch};
+use crate::simd::{Level, Simd, dispatch};
 
 /// Products of neighbouring vectors of an input and of an output gradient, over the pixels of a walk.
 pub(super) struct Products<'a> {
@@ -24,12 +24,6 @@ const MAX_TERMS: usize = 6;
 
 /// For each term of a tile a square of vectors, one a channel, to be summed over lanes.
 type Squares = [Square; MAX_TERMS];
-
-/// Vectors, as many as they have lanes.
-pub(super) type Square = [f32; MAX_LANES * MAX_LANES];
-
-/// No vectors yet.
-pub(super) const SQUARE: Square = [0.0; MAX_LANES * MAX_LANES];
 
 impl Products<'_> {
     /// Adds the gradients to `dw[term][channel]`.
@@ -82,12 +76,7 @@ impl Products<'_> {
         squares: &mut Squares,
     ) {
         for channel in starts(channels, C) {
-            let sums = correlate::<S, T, C>(s, x, &dy[channel * S::LANES..], &self.walk);
-            for (sums, square) in sums.iter().zip(squares.iter_mut()) {
-                for (&sum, row) in sums.iter().zip(square[channel * S::LANES..].chunks_exact_mut(S::LANES)) {
-                    s.store(sum, row);
-                }
-            }
+            correlate::<S, T, C>(s, x, &dy[channel * S::LANES..], &self.walk, squares, channel);
         }
     }
 }

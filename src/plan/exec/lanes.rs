@@ -1,17 +1,18 @@
 //! Steps on a block of samples, one a lane.
 
 use super::{Backward, Forward};
-use crate::kernels::lanes::{activation, avg_pool2d, conv2d, dense, max_pool2d};
+use crate::kernels::lanes::{activation, avg_pool2d, conv2d, dense, max_pool2d, winograd};
 use crate::layer::Activation;
 use crate::plan::lower::Op;
 use crate::plan::profile::{Clock, Part};
 use crate::plan::record::Record;
 
 pub(super) fn forward(pass: Forward<'_>) {
-    let Forward { level, n, step, x, w, b, y, .. } = pass;
+    let Forward { level, n, step, x, w, b, y, scratch } = pass;
     let relu = matches!((step.op, step.activation), (Op::Conv2d(_) | Op::Dense(_), Activation::Relu));
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
     match &step.op {
+        Op::Conv2d(shape) if step.fast => winograd::forward(level, shape, n, x, w, b, floor, y, scratch),
         Op::Conv2d(shape) => conv2d::forward(level, shape, n, x, w, b, floor, y),
         Op::Dense(shape) => dense::forward(level, shape, n, x, w, b, floor, y),
         Op::AvgPool2d(shape) => avg_pool2d::forward(level, shape, n, x, y),
@@ -24,7 +25,7 @@ pub(super) fn forward(pass: Forward<'_>) {
 }
 
 pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut Clock<'_>) {
-    let Backward { level, n, index, steps, x, w, y, dy, dx, .. } = pass;
+    let Backward { level, n, index, steps, x, w, y, dy, dx, scratch } = pass;
     let step = &steps[index];
     // The pooling above has taken the gradient through this step's activation already, and the bias's with it.
     let done = steps.get(index + 1).is_some_and(|next| next.through);
@@ -35,10 +36,19 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
     match &step.op {
         Op::Conv2d(shape) => {
             let (dw, db) = record.partials(index, step);
-            conv2d::backward_params(level, shape, n, x, dy, dw, if done { None } else { db });
+            let db = if done { None } else { db };
+            if step.fast {
+                winograd::backward_params(level, shape, n, x, dy, dw, db, scratch);
+            } else {
+                conv2d::backward_params(level, shape, n, x, dy, dw, db);
+            }
             clock.lap(Part::BackwardParams(index));
             if index > 0 {
-                conv2d::backward_input(level, shape, n, dy, w, dx);
+                if step.fast {
+                    winograd::backward_input(level, shape, n, dy, w, dx, scratch);
+                } else {
+                    conv2d::backward_input(level, shape, n, dy, w, dx);
+                }
                 clock.lap(Part::BackwardInput(index));
             }
         }

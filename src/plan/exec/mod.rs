@@ -149,7 +149,7 @@ impl Group<'_> {
         let (level, engine, params, n) = (self.level, self.engine, self.params, self.units());
         for (index, step) in self.steps[..steps].iter().enumerate() {
             let [x, y] = [index, index + 1].map(|value| self.used(&self.arena.values[value]));
-            let [x, y, scratch] = self.places([x, y, self.arena.scratch(step)]);
+            let [x, y, scratch] = self.places([x, y, self.arena.scratch(index)]);
             let (w, b) = (&params[step.kernel.clone()], step.bias.clone().map(|bias| &params[bias]));
             let pass = Forward { level, n, step, x, w, b, y, scratch };
             match engine {
@@ -169,7 +169,7 @@ impl Group<'_> {
             let gradient = |value: usize, len: usize| self.gradient(value).start..self.gradient(value).start + len;
             let (dx, dy) = (gradient(index, x.len()), gradient(index + 1, y.len()));
             let [y, dx] = [(y, &dy), (dx, &x)].map(|(place, other)| if place == *other { 0..0 } else { place });
-            let [x, y, dx, dy, scratch] = self.places([x, y, dx, dy, self.arena.scratch(step)]);
+            let [x, y, dx, dy, scratch] = self.places([x, y, dx, dy, self.arena.scratch(index)]);
             let w = &params[step.kernel.clone()];
             let pass = Backward { level, n, index, steps, x, w, y, dy, dx, scratch };
             match engine {

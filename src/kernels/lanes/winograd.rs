@@ -1,0 +1,419 @@
+//! 2-D convolution, one image a lane, with fewer multiplications than its formula has.
+//!
+//! Winograd's minimal filtering `F(4, k)`: four neighbouring outputs of a row of `k` taps come from `k + 3` products instead
+//! of `4 k`. For `k` = 3 and 5, stride 1 and dilation 1 along the columns' axis; along the rows', anything that
+//! [`is_supported`] accepts. Tiles of four columns go to the values of polynomials at points and back; between, each
+//! point is a convolution of columns, which [`conv2d`] computes.
+//!
+//! The formula and the shapes are those of [`conv2d`]. With `*` the product point by point, `A`, `B` and `G` as below:
+//!
+//! | | |
+//! |---|---|
+//! | output | `y = A^T ((G w) * (B^T x))` |
+//! | gradient of the input | `dx = B ((G w) * (A dy))` |
+//! | gradient of the weights | `dw = G^T ((B^T x) * (A dy))` |
+//!
+//! `A`, `G`: values of polynomials of four and of `k` coefficients at 0, 1, -1, 2, -2, for `k` = 5 also at 1/2, -1/2, and "at
+//! infinity", which is the leading coefficient. `B^T`: the transpose of the interpolation from values there.
+//!
+//! # Error
+//! At most `(K + 4 (k + 3)) 2^-24` times the same formula on the absolute values of everything in it, where `K` terms are summed
+//! between the transforms (of the output: rows of taps times input channels, and the bias). That is the classical bound: each
+//! sum of so many terms rounds as often, and four transforms sum at most `k + 3` terms each. A NaN or an infinity taints all
+//! columns of its tile.
+//!
+//! # Source
+//! Lavin, Gray: [Fast Algorithms for Convolutional Neural Networks](https://arxiv.org/abs/1509.09308) (2015).
+
+use std::ops::Range;
+
+use super::points::{
+    AddInputGradients, Inputs, OutputGradients, Outputs, TILE, weight_gradients, weights as weight_values,
+};
+use super::tile::{Transform, Vectors, transform};
+use super::{conv2d, weights};
+use crate::kernels::check_len;
+use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
+use crate::simd::{Level, dispatch};
+
+/// Floats that the values of a strip of tiles should not exceed, so that they stay in the cache.
+const STRIP_LEN: usize = 64 * 1024;
+
+/// The least output rows of a strip: rows at its edges have values in two strips.
+const MIN_ROWS: usize = 8;
+
+/// Whether a convolution can be computed so: three or five taps a row, stride and dilation 1 along it, every window with
+/// a place in the image, and values that fit the address space.
+pub fn is_supported(shape: &Conv2dShape) -> bool {
+    let Conv2dShape { h, w, .. } = shape;
+    let is_row = matches!(w.kernel, 3 | 5) && (w.stride, w.dilation) == (1, 1);
+    is_row && h.is_on_input() && w.is_on_input() && checked_len(Level::best(), shape).is_some()
+}
+
+/// Floats of scratch.
+///
+/// # Panics
+/// If the convolution is not supported.
+pub fn scratch_len(level: Level, shape: &Conv2dShape) -> usize {
+    checked_len(level, shape).expect("a convolution that is supported")
+}
+
+fn checked_len(level: Level, shape: &Conv2dShape) -> Option<usize> {
+    let points = points(shape);
+    let weights = (shape.w_len() / shape.w.kernel).checked_mul(points)?;
+    let (rows, tiles) = strip_size(level.lanes(), shape)?;
+    let (band, _) = shape.h.band(0..rows);
+    let longest = Axis { input: shape.h.input.min(band.input + band.before), ..band };
+    strip_len(level.lanes(), shape, &longest)?
+        .checked_mul(tiles)?
+        .checked_add(weights + 2 * points * level.lanes())
+        .filter(|&len| len <= MAX_LEN)
+}
+
+fn points(shape: &Conv2dShape) -> usize {
+    shape.w.kernel + TILE - 1
+}
+
+/// Floats of the values of a tile of columns with these rows, before and after the products.
+fn strip_len(lanes: usize, shape: &Conv2dShape, rows: &Axis) -> Option<usize> {
+    let vectors = rows.input.checked_mul(shape.in_c)?.checked_add(rows.output.checked_mul(shape.out_c)?)?;
+    vectors.checked_mul(points(shape))?.checked_mul(lanes)
+}
+
+/// Output rows and tiles of a strip.
+fn strip_size(lanes: usize, shape: &Conv2dShape) -> Option<(usize, usize)> {
+    let (rows, tiles) = (shape.h.output, shape.w.output.div_ceil(TILE));
+    let len = strip_len(lanes, shape, &shape.h)?;
+    let bands = len.div_ceil(STRIP_LEN).min(rows.div_ceil(MIN_ROWS));
+    Some((rows.div_ceil(bands), (STRIP_LEN / len).clamp(1, tiles)))
+}
+
+/// The output, with bias `b` if there is one, and nothing below `floor`: 0 for ReLU, negative infinity for no activation.
+///
+/// # Panics
+/// If the convolution is not supported, or a slice has not the length of its shape.
+#[allow(clippy::too_many_arguments)]
+pub fn forward(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+    floor: f32,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    check(level, shape, n, [x, w, y, scratch]);
+    if let Some(b) = b {
+        check_len!(b, shape.out_c);
+    }
+    match points(shape) {
+        6 => Winograd::<6> { level, shape }.forward(x, w, Outputs { b, floor }, y, scratch),
+        _ => Winograd::<8> { level, shape }.forward(x, w, Outputs { b, floor }, y, scratch),
+    }
+}
+
+/// The gradient `dx` of the input.
+///
+/// # Panics
+/// See [`forward`].
+pub fn backward_input(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [f32],
+    scratch: &mut [f32],
+) {
+    check(level, shape, n, [dx, w, dy, scratch]);
+    match points(shape) {
+        6 => Winograd::<6> { level, shape }.backward_input(dy, w, dx, scratch),
+        _ => Winograd::<8> { level, shape }.backward_input(dy, w, dx, scratch),
+    }
+}
+
+/// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
+///
+/// # Panics
+/// See [`forward`].
+#[allow(clippy::too_many_arguments)]
+pub fn backward_params(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+    scratch: &mut [f32],
+) {
+    check(level, shape, n, [x, dw, dy, scratch]);
+    if let Some(db) = db {
+        weights::bias(level, shape.out_c, dy, db);
+    }
+    match points(shape) {
+        6 => Winograd::<6> { level, shape }.backward_params(x, dy, dw, scratch),
+        _ => Winograd::<8> { level, shape }.backward_params(x, dy, dw, scratch),
+    }
+}
+
+fn check(level: Level, shape: &Conv2dShape, n: usize, [x, w, y, scratch]: [&[f32]; 4]) {
+    assert!(is_supported(shape), "a convolution that winograd does not support");
+    check_len!(x, batch_len(batch_len(n, level.lanes()), shape.x_len()));
+    check_len!(w, shape.w_len());
+    check_len!(y, batch_len(batch_len(n, level.lanes()), shape.y_len()));
+    check_len!(scratch, scratch_len(level, shape));
+}
+
+/// Some tiles of some output rows.
+struct Strip {
+    /// One column of it.
+    column: Conv2dShape,
+    tiles: usize,
+    inputs: Side,
+    outputs: Side,
+}
+
+impl Strip {
+    /// Where the values of its inputs and outputs lie.
+    fn split<'a>(&self, scratch: &'a mut [f32]) -> (&'a mut [f32], &'a mut [f32]) {
+        let (inputs, rest) = scratch.split_at_mut(self.inputs.points * self.inputs.stride());
+        (inputs, &mut rest[..self.outputs.points * self.outputs.stride()])
+    }
+}
+
+/// What a strip covers of an image, on one side of the convolution.
+struct Side {
+    lanes: usize,
+    points: usize,
+    tiles: Range<usize>,
+    first_row: usize,
+    rows: usize,
+    channels: usize,
+    /// Columns of the image, and of the padding before.
+    width: usize,
+    before: usize,
+    /// Columns of a tile.
+    most: usize,
+}
+
+/// Where the vectors of a tile lie.
+type Place = fn(&Side, usize) -> Vectors;
+
+impl Side {
+    /// The columns of a tile.
+    fn image(&self, tile: usize) -> Vectors {
+        let (start, step) = (tile * TILE, self.channels * self.lanes);
+        let present = self.before.saturating_sub(start)..self.most.min(self.width + self.before - start);
+        let col = start + present.start - self.before;
+        let at = (self.first_row * self.width + col) * step;
+        Vectors { present, at, step, row: self.width * step, col: self.lanes }
+    }
+
+    /// The values of a tile.
+    fn values(&self, tile: usize) -> Vectors {
+        let row = self.channels * self.lanes;
+        let at = (tile - self.tiles.start) * self.rows * row;
+        Vectors { present: 0..self.points, at, step: self.stride(), row, col: self.lanes }
+    }
+
+    /// The values at each point.
+    fn planes<'a>(&self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+        values.chunks_exact(self.stride()).map(|values| &values[..self.plane()])
+    }
+
+    fn planes_mut<'a>(&self, values: &'a mut [f32]) -> impl Iterator<Item = &'a mut [f32]> {
+        values.chunks_exact_mut(self.stride()).map(|values| &mut values[..self.plane()])
+    }
+
+    /// How far apart those at neighbouring points lie: not a power of two, or they would share cache lines.
+    fn stride(&self) -> usize {
+        self.plane() + self.lanes
+    }
+
+    /// Floats of the values of all tiles at one point.
+    fn plane(&self) -> usize {
+        self.tiles.len() * self.rows * self.channels * self.lanes
+    }
+}
+
+/// A convolution by values at `N` points.
+struct Winograd<'a, const N: usize> {
+    level: Level,
+    shape: &'a Conv2dShape,
+}
+
+impl<const N: usize> Winograd<'_, N> {
+    fn forward(&self, x: &[f32], w: &[f32], outputs: Outputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
+        let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
+        self.weight_values(w, weights);
+        for (x, y) in x.chunks_exact(self.x_block()).zip(y.chunks_exact_mut(self.y_block())) {
+            for strip in self.strips() {
+                let (u, m) = strip.split(scratch);
+                self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
+                for ((w, u), m) in weights
+                    .chunks_exact(self.weights_len())
+                    .zip(strip.inputs.planes(u))
+                    .zip(strip.outputs.planes_mut(m))
+                {
+                    conv2d::forward(self.level, &strip.column, strip.tiles, u, w, None, f32::NEG_INFINITY, m);
+                }
+                self.map::<_, N, TILE>(&outputs, &strip.outputs, (m, Side::values), (y, Side::image));
+            }
+        }
+    }
+
+    fn backward_input(&self, dy: &[f32], w: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
+        let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
+        self.weight_values(w, weights);
+        dx.fill(0.0);
+        for (dy, dx) in dy.chunks_exact(self.y_block()).zip(dx.chunks_exact_mut(self.x_block())) {
+            for strip in self.strips() {
+                let (m, z) = strip.split(scratch);
+                self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
+                for ((w, z), m) in weights
+                    .chunks_exact(self.weights_len())
+                    .zip(strip.outputs.planes(z))
+                    .zip(strip.inputs.planes_mut(m))
+                {
+                    conv2d::backward_input(self.level, &strip.column, strip.tiles, z, w, m);
+                }
+                self.map::<_, N, N>(&AddInputGradients, &strip.inputs, (m, Side::values), (dx, Side::image));
+            }
+        }
+    }
+
+    fn backward_params(&self, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
+        let (gradients, scratch) = scratch.split_at_mut(N * self.weights_len());
+        gradients.fill(0.0);
+        for (x, dy) in x.chunks_exact(self.x_block()).zip(dy.chunks_exact(self.y_block())) {
+            for strip in self.strips() {
+                let (u, z) = strip.split(scratch);
+                self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
+                self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
+                for ((dw, u), z) in gradients
+                    .chunks_exact_mut(self.weights_len())
+                    .zip(strip.inputs.planes(u))
+                    .zip(strip.outputs.planes(z))
+                {
+                    conv2d::backward_params(self.level, &strip.column, strip.tiles, u, z, dw, None);
+                }
+            }
+        }
+        self.add_weight_gradients(gradients, dw);
+    }
+
+    /// Maps every tile of a strip on one side, from a place to another.
+    fn map<T: Transform<I, O>, const I: usize, const O: usize>(
+        &self,
+        map: &T,
+        side: &Side,
+        (x, from): (&[f32], Place),
+        (y, to): (&mut [f32], Place),
+    ) {
+        dispatch!(self.level, s => {
+            for tile in side.tiles.clone() {
+                transform(s, map, [side.rows, side.channels], (x, &from(side, tile)), (&mut *y, &to(side, tile)));
+            }
+        })
+    }
+
+    /// The strips of a block, from the top.
+    fn strips(&self) -> impl Iterator<Item = Strip> {
+        let (level, shape, all_tiles) = (self.level, *self.shape, self.shape.w.output.div_ceil(TILE));
+        let (rows, tiles) = strip_size(level.lanes(), &shape).expect("a convolution that is supported");
+        (0..shape.h.output).step_by(rows).flat_map(move |row| {
+            let (band, first_row) = shape.h.band(row..shape.h.output.min(row + rows));
+            (0..all_tiles).step_by(tiles).map(move |tile| {
+                let tiles = tile..all_tiles.min(tile + tiles);
+                let (lanes, points, Axis { input: width, before, .. }) = (level.lanes(), N, shape.w);
+                Strip {
+                    column: shape.column(band),
+                    tiles: tiles.len(),
+                    inputs: Side {
+                        lanes,
+                        points,
+                        tiles: tiles.clone(),
+                        first_row,
+                        rows: band.input,
+                        channels: shape.in_c,
+                        width,
+                        before,
+                        most: N,
+                    },
+                    outputs: Side {
+                        lanes,
+                        points,
+                        tiles,
+                        first_row: row,
+                        rows: band.output,
+                        channels: shape.out_c,
+                        width: shape.w.output,
+                        before: 0,
+                        most: TILE,
+                    },
+                }
+            })
+        })
+    }
+
+    fn weight_values(&self, w: &[f32], values: &mut [f32]) {
+        let (taps, run) = (self.shape.w.kernel, self.run());
+        dispatch!(self.level, s => {
+            for (row, w) in w.chunks_exact(taps * run).enumerate() {
+                for part in parts(run, self.level.lanes()) {
+                    let mut taps = [s.splat(0.0); N];
+                    for (tap, w) in taps.iter_mut().zip(w.chunks_exact(run)) {
+                        *tap = s.load_padded(&w[part.clone()], 0.0);
+                    }
+                    for (v, values) in weight_values(s, &taps).into_iter().zip(values.chunks_exact_mut(self.weights_len())) {
+                        s.store_cut(v, &mut values[row * run..][part.clone()]);
+                    }
+                }
+            }
+        })
+    }
+
+    fn add_weight_gradients(&self, gradients: &[f32], dw: &mut [f32]) {
+        let (taps, run) = (self.shape.w.kernel, self.run());
+        dispatch!(self.level, s => {
+            for (row, dw) in dw.chunks_exact_mut(taps * run).enumerate() {
+                for part in parts(run, self.level.lanes()) {
+                    let mut values = [s.splat(0.0); N];
+                    for (v, gradients) in values.iter_mut().zip(gradients.chunks_exact(self.weights_len())) {
+                        *v = s.load_padded(&gradients[row * run..][part.clone()], 0.0);
+                    }
+                    for (v, dw) in weight_gradients(s, &values).into_iter().zip(dw.chunks_exact_mut(run)) {
+                        let dw = &mut dw[part.clone()];
+                        s.store_cut(s.add(v, s.load_padded(dw, 0.0)), dw);
+                    }
+                }
+            }
+        })
+    }
+
+    /// Weights of one tap.
+    fn run(&self) -> usize {
+        self.shape.in_c / self.shape.groups * self.shape.out_c
+    }
+
+    /// Weights at one point: a tap of each row.
+    fn weights_len(&self) -> usize {
+        self.shape.h.kernel * self.run()
+    }
+
+    fn x_block(&self) -> usize {
+        self.shape.x_len() * self.level.lanes()
+    }
+
+    fn y_block(&self) -> usize {
+        self.shape.y_len() * self.level.lanes()
+    }
+}
+
+/// Parts of at most `size` that cover `len`.
+fn parts(len: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(size).map(move |start| start..len.min(start + size))
+}
