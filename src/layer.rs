@@ -273,6 +273,24 @@ impl Layer {
         }
     }
 
+    /// The layer with every setting, in a line: two layers are equal if these are.
+    pub fn settings(&self) -> String {
+        let window = |Window { kernel, stride, dilation, padding }: Window| {
+            format!("{kernel} stride {stride} dilation {dilation} padding {padding:?}")
+        };
+        let end = |bias: bool, activation| format!("bias {bias} activation {activation:?}");
+        let kind = self.kind();
+        match *self {
+            Layer::Conv2d(Conv2d { filters, window: w, groups, bias, activation }) => {
+                format!("{kind} {filters} {} groups {groups} {}", window(w), end(bias, activation))
+            }
+            Layer::Pool2d(Pool2d { kind: _, window: w }) => format!("{kind} {}", window(w)),
+            Layer::Dense(Dense { units, bias, activation }) => format!("{kind} {units} {}", end(bias, activation)),
+            Layer::Activation(activation) => format!("{kind} {activation:?}"),
+            Layer::Flatten => kind.to_owned(),
+        }
+    }
+
     /// The shape of one output sample for one input sample.
     ///
     /// # Errors

@@ -23,9 +23,10 @@
 //! # }
 //! ```
 //!
-//! # Three ways in
+//! # Four ways in
 //! - [`train`]: a [`Trainer`](train::Trainer) with `fit`, `evaluate` and `predict`, for whoever has a
 //!   [`Dataset`](data::Dataset).
+//! - [`predict`]: a [`Predictor`](predict::Predictor) for one sample at a time, once a model is trained.
 //! - [`plan`]: a network lowered to steps, with forward and backward runs, gradients and parameters as slices, for
 //!   training loops of one's own.
 //! - [`kernels`]: convolution, pooling, dense and the rest on plain slices, for other frameworks.
@@ -33,6 +34,7 @@
 //! # Promises
 //! - The same seed gives the same bits on any number of threads: every sum is taken in an order fixed by the batch.
 //! - A training step allocates nothing on the engine `lanes`, and on `nhwc` what matrixmultiply allocates inside a product.
+//! - Training resumed from a [`checkpoint`] gives the bits of training that never stopped.
 //! - Every kernel is tested at every [`Level`] against [`mod@reference`], the same mathematics in plain `f64` loops.
 //! - Bad shapes, settings and files are an [`Error`] with the numbers; wrong slice lengths given to a kernel are a
 //!   documented panic.
@@ -40,27 +42,33 @@
 //! # Floors
 //! Modules import downwards only.
 //! ```text
-//! train                             Trainer, fit, evaluate, predict
-//! callbacks                         what an observer is told
-//! data      io      history         datasets, IDX, MNIST | weights in files | loss and accuracy by epoch
-//! model     plan                    layers with parameters | layers lowered to steps, and their run on threads
-//! kernels                           pure functions on slices
-//! layer     optim     simd          configuration as data | levels and vectors
-//! shape                             all checked geometry
-//! error     rng                     (reference: used by tests alone)
+//! train     predict                       Trainer, fit, evaluate, predict | one sample at a time
+//! callbacks io        plot                what an observer is told | weights, checkpoints | pictures of a training
+//! data      history   checkpoint          datasets, IDX, MNIST | loss and accuracy by epoch | where a training stands
+//! model     plan                          layers with parameters | layers lowered to steps, and their run on threads
+//! kernels                                 pure functions on slices
+//! layer     metrics   optim     simd      configuration as data | what is right and wrong | levels and vectors
+//! shape                                   all checked geometry
+//! error     rng                           (reference: used by tests alone)
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod callbacks;
+pub mod checkpoint;
 pub mod data;
 pub mod error;
 pub mod history;
 pub mod io;
 pub mod kernels;
 pub mod layer;
+pub mod metrics;
 pub mod model;
 pub mod optim;
 pub mod plan;
+#[cfg(feature = "plot")]
+#[cfg_attr(docsrs, doc(cfg(feature = "plot")))]
+pub mod plot;
+pub mod predict;
 pub mod reference;
 pub mod rng;
 pub mod shape;
@@ -76,9 +84,11 @@ pub mod prelude {
     pub use crate::data::{Dataset, mnist};
     pub use crate::history::{Epoch, History};
     pub use crate::layer::{Activation, AvgPool2d, Conv2d, Dense, Flatten, Layer, MaxPool2d};
+    pub use crate::metrics::ConfusionMatrix;
     pub use crate::model::{Model, Sequential};
     pub use crate::optim::Sgd;
     pub use crate::plan::{Algorithm, Engine, Plan, PlanOptions, Samples, Score, Worker};
+    pub use crate::predict::Predictor;
     pub use crate::rng::Seed;
     pub use crate::shape::{Padding, Shape};
     pub use crate::simd::Level;

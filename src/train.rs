@@ -1,9 +1,10 @@
-//! Training loops: fit, evaluate, predict.
+//! Training loops: fit, evaluate, predict, and going on from a checkpoint.
 
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::callbacks::{Event, Progress};
+use crate::checkpoint::{Checkpoint, Position, Recipe};
 use crate::data::{Dataset, Order};
 use crate::error::{Error, Result};
 use crate::history::{Epoch, History};
@@ -47,18 +48,43 @@ pub struct TrainConfig {
 /// let fit = Fit::epochs(100).batch_size(256).shuffle(Seed(7));
 /// ```
 pub struct Fit<'a> {
-    epochs: usize,
+    length: Length,
     batch_size: usize,
     shuffle: Option<Seed>,
     validation: Option<&'a Dataset>,
     observer: Box<dyn FnMut(Event) -> ControlFlow<()> + Send + 'a>,
 }
 
+/// How long a fit goes on.
+#[derive(Clone, Copy)]
+enum Length {
+    /// So many epochs more.
+    More(usize),
+    /// Until so many epochs are done in all fits.
+    Total(usize),
+}
+
 impl<'a> Fit<'a> {
-    /// So many epochs, in shuffled batches of 32, without validation.
+    /// So many epochs, in shuffled batches of 32, without validation. An epoch that was broken off is gone on with and
+    /// counts as one.
     pub fn epochs(epochs: usize) -> Self {
+        Fit::new(Length::More(epochs))
+    }
+
+    /// As [`Fit::epochs`], but until so many epochs are done in all fits: none if they are.
+    pub fn until(epochs: usize) -> Self {
+        Fit::new(Length::Total(epochs))
+    }
+
+    fn new(length: Length) -> Self {
         let observer = Box::new(|_| ControlFlow::Continue(()));
-        Fit { epochs, batch_size: 32, shuffle: Some(Seed(0)), validation: None, observer }
+        Fit { length, batch_size: 32, shuffle: Some(Seed(0)), validation: None, observer }
+    }
+
+    /// Takes batch size and order from those of an earlier fit.
+    pub fn like(mut self, recipe: &Recipe) -> Self {
+        (self.batch_size, self.shuffle) = (recipe.batch_size, recipe.shuffle);
+        self
     }
 
     /// Samples a step; an epoch's last step takes what is left.
@@ -118,8 +144,10 @@ struct State {
     model: Model,
     sgd: Sgd,
     velocity: Vec<f32>,
-    /// Epochs completed in all fits: what the next shuffle depends on.
-    epochs: usize,
+    /// How far all fits have come: what the next shuffle depends on.
+    position: Position,
+    /// That of the last fit.
+    recipe: Option<Recipe>,
     options: PlanOptions,
     /// The last plan and its memory.
     session: Option<Session>,
@@ -154,7 +182,67 @@ impl Trainer {
             }
         };
         let velocity = vec![0.0; sgd.velocity_len(model.params().len())];
-        Ok(Trainer { pool, state: State { model, sgd, velocity, epochs: 0, options: config.plan, session: None } })
+        let (position, options) = (Position::default(), config.plan);
+        let state = State { model, sgd, velocity, position, recipe: None, options, session: None };
+        Ok(Trainer { pool, state })
+    }
+
+    /// Goes on where a training stood: with the same samples and the same [`Recipe`], [`Trainer::fit`] gives the bits that
+    /// it would have given there, in the middle of an epoch too.
+    ///
+    /// ```
+    /// use convlane::data::Dataset;
+    /// use convlane::prelude::*;
+    ///
+    /// let samples = Dataset::from_u8(Shape::hwc(1, 2, 1), vec![0, 200, 90, 10, 30, 60, 250, 70], vec![1, 0, 1, 0], 2)?;
+    /// let trainer = || {
+    ///     let model = Sequential::new(samples.shape()).layer(Flatten).layer(Dense::new(2).softmax()).build(Seed(42))?;
+    ///     Trainer::new(model, Sgd::new(0.5).momentum(0.9), TrainConfig::default())
+    /// };
+    /// let (mut whole, mut half) = (trainer()?, trainer()?);
+    /// whole.fit(&samples, Fit::epochs(4).batch_size(2))?;
+    ///
+    /// half.fit(&samples, Fit::epochs(2).batch_size(2))?;
+    /// let checkpoint = half.checkpoint()?;
+    /// let fit = Fit::until(4).like(&checkpoint.recipe);
+    /// let mut resumed = Trainer::resume(checkpoint, TrainConfig::default())?;
+    /// resumed.fit(&samples, fit)?;
+    /// assert_eq!(resumed.model().params(), whole.model().params());
+    /// # Ok::<(), convlane::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and as [`Checkpoint::validate`].
+    pub fn resume(checkpoint: Checkpoint, config: TrainConfig) -> Result<Self> {
+        checkpoint.validate()?;
+        let Checkpoint { model, velocity, position, recipe } = checkpoint;
+        let mut trainer = Trainer::new(model, recipe.sgd, config)?;
+        trainer.state = State { velocity, position, recipe: Some(recipe), ..trainer.state };
+        Ok(trainer)
+    }
+
+    /// Where the training stands, after a fit or between two: what [`Trainer::resume`] takes.
+    ///
+    /// # Errors
+    /// If there was no fit yet, so that nobody knows how the samples are to be visited.
+    pub fn checkpoint(&self) -> Result<Checkpoint> {
+        let State { model, velocity, position, recipe, .. } = &self.state;
+        let none = || Error::Setting { name: "checkpoint", problem: "there was no fit yet".into() };
+        let recipe = recipe.clone().ok_or_else(none)?;
+        Ok(Checkpoint { model: model.clone(), velocity: velocity.clone(), position: *position, recipe })
+    }
+
+    /// What the bits of such a fit depend on, to be compared with that of a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Trainer::plan`].
+    pub fn recipe(&self, samples: &Dataset, fit: &Fit<'_>) -> Result<Recipe> {
+        self.state.recipe(samples, fit)
+    }
+
+    /// How far all fits have come.
+    pub fn position(&self) -> Position {
+        self.state.position
     }
 
     /// The model as it stands.
@@ -185,11 +273,12 @@ impl Trainer {
         self.state.plan(batch)
     }
 
-    /// Trains on `samples`. A second fit goes on where the first ended: two fits of two epochs equal one of four.
+    /// Trains on `samples`. A second fit goes on where the first ended, in the middle of an epoch if that was broken off:
+    /// two fits of two epochs equal one of four.
     ///
     /// # Errors
-    /// If samples do not fit the model, or the loss becomes NaN or infinite: [`Error::NonFiniteLoss`], with the parameters
-    /// as they were before that step.
+    /// If samples do not fit the model, there are fewer than the epoch to be gone on with has done, or the loss becomes NaN
+    /// or infinite: [`Error::NonFiniteLoss`], with the parameters as they were before that step.
     pub fn fit(&mut self, samples: &Dataset, fit: Fit<'_>) -> Result<History> {
         self.in_pool(|state| state.fit(samples, fit))
     }
@@ -238,6 +327,13 @@ impl State {
         Ok(())
     }
 
+    fn recipe(&self, samples: &Dataset, fit: &Fit<'_>) -> Result<Recipe> {
+        let plan = self.plan(fit.batch_size.min(samples.len()))?;
+        let (engine, level) = (plan.engine(), plan.level().name().to_owned());
+        let (batch_size, shuffle, algorithm) = (fit.batch_size, fit.shuffle, self.options.algorithm);
+        Ok(Recipe { sgd: self.sgd, batch_size, shuffle, engine, algorithm, level })
+    }
+
     fn check(&self, samples: &Dataset) -> Result<()> {
         let (input, output) = (self.model.input(), self.model.output());
         if samples.shape() != input {
@@ -255,18 +351,26 @@ impl State {
     fn fit(&mut self, samples: &Dataset, mut fit: Fit<'_>) -> Result<History> {
         self.check(samples)?;
         fit.validation.map_or(Ok(()), |validation| self.check(validation))?;
+        self.recipe = Some(self.recipe(samples, &fit)?);
         let batch = fit.batch_size.min(samples.len());
         let mut order = Order::new(samples.len())?;
         let mut history = History::default();
-        for epoch in (self.epochs + 1..).take(fit.epochs) {
+        let last = match fit.length {
+            Length::More(epochs) => self.position.epochs.saturating_add(epochs),
+            Length::Total(epochs) => epochs,
+        };
+        for epoch in self.position.epochs + 1..=last {
             if let Some(seed) = fit.shuffle {
                 order.shuffle(seed, epoch);
             }
             self.prepare(batch)?;
             let start = Instant::now();
-            let ControlFlow::Continue(score) = self.epoch(epoch, samples, &order, &mut fit)? else { break };
+            if self.epoch(epoch, samples, &order, &mut fit)?.is_break() {
+                break;
+            }
             let seconds = start.elapsed().as_secs_f64();
-            self.epochs = epoch;
+            let score = self.position.score;
+            self.position = Position { epochs: epoch, ..Position::default() };
             let validation = fit.validation.map(|samples| self.evaluate(samples, batch)).transpose()?;
             let record = Epoch {
                 epoch,
@@ -284,18 +388,13 @@ impl State {
         Ok(history)
     }
 
-    fn epoch(
-        &mut self,
-        epoch: usize,
-        samples: &Dataset,
-        order: &Order,
-        fit: &mut Fit<'_>,
-    ) -> Result<ControlFlow<(), Score>> {
+    /// What is left of an epoch.
+    fn epoch(&mut self, epoch: usize, samples: &Dataset, order: &Order, fit: &mut Fit<'_>) -> Result<ControlFlow<()>> {
         let Session { plan, worker, labels } = self.session.as_mut().expect("prepared before an epoch");
-        let batches = order.batches(plan.batch())?;
-        let steps = batches.len();
-        let mut total = Score::default();
-        for (step, indices) in (1..).zip(batches) {
+        let Position { steps: done, score: mut total, .. } = self.position;
+        let batches = order.batches_after(total.samples, plan.batch())?;
+        let steps = done + batches.len();
+        for (step, indices) in (done + 1..).zip(batches) {
             let labels = &mut labels[..indices.len()];
             for (label, &index) in labels.iter_mut().zip(indices) {
                 *label = samples.labels()[index as usize];
@@ -307,13 +406,14 @@ impl State {
                 return Err(Error::NonFiniteLoss { epoch, step, loss: score.loss() });
             }
             total = total + score;
+            (self.position.steps, self.position.score) = (step, total);
             let (loss, accuracy) = (total.loss(), total.accuracy());
             let progress = Progress { epoch, step, steps, samples: total.samples, loss, accuracy };
             if (fit.observer)(Event::Batch(progress)).is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(ControlFlow::Continue(total))
+        Ok(ControlFlow::Continue(()))
     }
 
     fn evaluate(&mut self, samples: &Dataset, batch: usize) -> Result<Score> {

@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Barrier, Mutex};
 
+use convlane::kernels::cast::Pixels;
 use convlane::kernels::nhwc::dense;
 use convlane::prelude::*;
 use convlane::shape::DenseShape;
@@ -282,6 +283,27 @@ fn a_fit_allocates_for_its_products_only() {
             for (step, pair) in counts.windows(2).enumerate() {
                 assert_eq!(pair[1] - pair[0], expected, "epoch {}, step {}, {threads} threads", epoch + 1, step + 2);
             }
+        }
+    }
+}
+
+/// One after the other, outside of any pool.
+#[test]
+fn a_prediction_allocates_for_its_products_only() {
+    let heap: &Heap = Box::leak(Box::default());
+    HEAP.set(Some(heap));
+    let x = [0.5; 28 * 28];
+    let model = || lenet5().into_iter().fold(Sequential::new(Shape::hwc(28, 28, 1)), Sequential::layer).build(Seed(1));
+    let predictors = options().map(|options| Predictor::with_options(model().unwrap(), &options).unwrap());
+    // Two convolutions and three dense layers.
+    let expected = options().map(|options| if options.engine == Engine::Lanes { 0 } else { 5 });
+    let usual = (Predictor::new(model().unwrap()).unwrap(), 0);
+    for (mut predictor, expected) in predictors.zip(expected).chain([usual]) {
+        for round in 0..100 {
+            let before = heap.count();
+            predictor.classify(Pixels::F32(&x)).unwrap();
+            let count = heap.count() - before;
+            assert!(round < WARM_UP || count == products(expected), "{predictor:?}: {count:?}");
         }
     }
 }

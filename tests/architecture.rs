@@ -9,12 +9,12 @@ use tokens::tokens;
 
 /// The floors of the crate from the top; a module knows those of lower floors only.
 const FLOORS: [&[&str]; 8] = [
-    &["train"],
-    &["callbacks"],
-    &["data", "io", "history"],
+    &["train", "predict"],
+    &["callbacks", "io", "plot"],
+    &["data", "history", "checkpoint"],
     &["model", "plan"],
     &["kernels"],
-    &["layer", "optim", "simd"],
+    &["layer", "metrics", "optim", "simd"],
     &["shape"],
     &["error", "rng"],
 ];

@@ -1,15 +1,17 @@
 //! The LeNet-5 example as a user runs it, on a small dataset.
 
 mod idx;
+mod programs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Output, Stdio};
 use std::sync::LazyLock;
 
 use convlane::prelude::*;
 use convlane::rng::Rng;
 use idx::{gzip, idx};
+use programs::program;
 use serde_json::Value;
 
 /// Names of the engines.
@@ -22,52 +24,65 @@ fn tmp(name: &str) -> PathBuf {
     Path::new(TMP).join(format!("example-{name}"))
 }
 
-/// `n` images of noise, brighter in the row of their class, as pixels and labels in IDX form.
-fn digits(n: u32, seed: u64) -> [Vec<u8>; 2] {
-    let mut rng = Rng::new(Seed(seed), 0);
-    let labels: Vec<u8> = (0..n).map(|_| rng.below(10) as u8).collect();
-    let brightness = |label: u8, at: usize| if at / 28 / 2 == usize::from(label) + 2 { 150 } else { 0 };
-    let pixels = labels.iter().flat_map(|&label| (0..28 * 28).map(move |at| brightness(label, at)));
-    let pixels: Vec<u8> = pixels.map(|pixel| pixel + rng.below(100) as u8).collect();
-    [idx(&[n, 28, 28], &pixels), idx(&[n], &labels)]
+/// Images of noise, brighter in the rows of their class.
+#[derive(Clone, Copy)]
+struct Images<'a> {
+    /// Height, width and, if there are several, channels.
+    dims: &'a [u32],
+    classes: u32,
 }
 
-/// A directory with 300 training and 100 test images, each file as `pack` makes it.
-fn data(name: &str, extension: &str, pack: fn(&[u8]) -> Vec<u8>) -> PathBuf {
-    let dir = tmp(name);
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir(&dir).unwrap();
-    for (part, [images, labels]) in [("train", digits(300, 1)), ("t10k", digits(100, 2))] {
-        fs::write(dir.join(format!("{part}-images-idx3-ubyte{extension}")), pack(&images)).unwrap();
-        fs::write(dir.join(format!("{part}-labels-idx1-ubyte{extension}")), pack(&labels)).unwrap();
+const DIGITS: Images = Images { dims: &[28, 28], classes: 10 };
+
+impl Images<'_> {
+    /// `n` images as pixels and labels in IDX form.
+    fn files(&self, n: u32, seed: u64) -> [Vec<u8>; 2] {
+        let mut rng = Rng::new(Seed(seed), 0);
+        let labels: Vec<u8> = (0..n).map(|_| rng.below(self.classes.into()) as u8).collect();
+        let [len, row] = [0, 1].map(|from| self.dims[from..].iter().product::<u32>());
+        let brightness =
+            |label: u8, at: u32| if at / row * self.classes / self.dims[0] == u32::from(label) { 150 } else { 0 };
+        let pixels = labels.iter().flat_map(|&label| (0..len).map(move |at| brightness(label, at)));
+        let pixels: Vec<u8> = pixels.map(|pixel| pixel + rng.below(100) as u8).collect();
+        [idx(&[&[n], self.dims].concat(), &pixels), idx(&[n], &labels)]
     }
-    dir
+
+    /// A directory with 300 for training and 100 for tests, each file as `pack` makes it.
+    fn dir(&self, name: &str, extension: &str, pack: fn(&[u8]) -> Vec<u8>) -> PathBuf {
+        let dir = tmp(name);
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).unwrap();
+        for (part, [images, labels]) in [("train", self.files(300, 1)), ("t10k", self.files(100, 2))] {
+            fs::write(dir.join(format!("{part}-images-idx3-ubyte{extension}")), pack(&images)).unwrap();
+            fs::write(dir.join(format!("{part}-labels-idx1-ubyte{extension}")), pack(&labels)).unwrap();
+        }
+        dir
+    }
+
+    fn plain_dir(&self, name: &str) -> PathBuf {
+        self.dir(name, "", <[u8]>::to_vec)
+    }
 }
 
-static PLAIN: LazyLock<PathBuf> = LazyLock::new(|| data("plain", "", <[u8]>::to_vec));
+static PLAIN: LazyLock<PathBuf> = LazyLock::new(|| DIGITS.plain_dir("plain"));
 
 /// Runs the example with these flags, separated by spaces.
 fn run(flags: &str) -> Output {
-    // Tests lie in target/<profile>/deps, examples beside that.
-    let mut example = std::env::current_exe().unwrap();
-    example.pop();
-    example.set_file_name("examples/lenet5");
-    example.set_extension(std::env::consts::EXE_EXTENSION);
-    assert!(
-        example.exists(),
-        "{} is missing: build it with `cargo test` or `cargo build --examples`",
-        example.display()
-    );
-    Command::new(example).args(flags.split_whitespace()).output().unwrap()
+    program("lenet5", flags).output().unwrap()
 }
 
-/// Runs it for two epochs of the small dataset unless the flags say otherwise, and gives what it prints.
-fn train(flags: &str) -> String {
+/// These flags, and those for two epochs of the small dataset unless they say otherwise.
+fn small(flags: &str) -> String {
     let data = PLAIN.display().to_string();
     let defaults = [("--data", &data[..]), ("--epochs", "2"), ("--batch-size", "32")];
     let missing = defaults.iter().filter(|(flag, _)| !flags.contains(flag));
-    let output = run(&missing.fold(flags.to_owned(), |flags, (flag, value)| format!("{flags} {flag} {value}")));
-    assert!(output.status.success(), "{flags}: {output:?}");
+    missing.fold(flags.to_owned(), |flags, (flag, value)| format!("{flags} {flag} {value}"))
+}
+
+/// Runs it on the small dataset, and gives what it prints.
+fn train(flags: &str) -> String {
+    let output = run(&small(flags));
+    assert!(output.status.success() && output.stderr.is_empty(), "{flags}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -161,7 +176,7 @@ fn every_engine_trains_to_the_same_score() {
 
 #[test]
 fn packed_files_are_as_good_as_plain_ones() {
-    let packed = data("packed", ".gz", gzip);
+    let packed = DIGITS.dir("packed", ".gz", gzip);
     assert_eq!(results(&format!("--data {}", packed.display())), results(""));
 }
 
@@ -221,9 +236,13 @@ fn help_names_every_flag() {
     let output = run("--help");
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty());
-    for flag in "data epochs batch-size learning-rate threads seed shuffle engine level history weights save".split(' ')
-    {
+    let flags = "data classes epochs batch-size learning-rate threads seed shuffle engine level history weights checkpoint \
+                 resume save plot confusion-plot mistakes filters";
+    for flag in flags.split_whitespace() {
         assert!(help.contains(&format!("--{flag} <")), "--{flag} in {help}");
+    }
+    for flag in ["confusion", "quiet"] {
+        assert!(help.contains(&format!("--{flag}  ")), "--{flag} in {help}");
     }
 }
 
@@ -242,6 +261,12 @@ fn bad_flags_are_one_line_and_exit_2() {
         "--level sse",
         "--learning-rate fast",
         "--learning-rate -1",
+        "--weights a --resume b",
+        "--classes 0",
+        "--plot plot.jpg",
+        "--confusion-plot plot",
+        "--mistakes png",
+        "--filters filters.svg.gz",
         "data",
     ] {
         let (code, message) = refusal(flags);
@@ -301,9 +326,175 @@ fn files_that_cannot_be_used_are_one_line_and_exit_1() {
                 .to_owned()
         )
     );
+    let (code, message) = refused(&format!("{plain} --resume {}", tmp("other.safetensors").display()));
+    assert_eq!((code, &message[..]), (1, "error: TMP/example-other.safetensors: no checkpoint"));
+}
 
-    for flag in ["save", "history"] {
-        let (code, message) = refused(&format!("{plain} --{flag} {}", tmp("nowhere/file").display()));
+#[test]
+fn files_that_cannot_be_written_are_found_before_training() {
+    let kept = tmp("kept.safetensors");
+    fs::write(&kept, "kept").unwrap();
+    let new = tmp("new.json");
+    let _ = fs::remove_file(&new);
+    let flags = format!("--data {} --save {} --history {}", PLAIN.display(), kept.display(), new.display());
+    for (flag, file) in
+        [("plot", "plot.png"), ("confusion-plot", "c.svg"), ("mistakes", "m.svg"), ("filters", "filters.png")]
+    {
+        let output = run(&format!("{flags} --{flag} {}", tmp("nowhere").join(file).display()));
+        assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "--{flag}: {output:?}");
+    }
+    assert!(fs::read(kept).unwrap() == b"kept" && !new.exists());
+
+    for flag in ["save", "history", "checkpoint"] {
+        let (code, message) =
+            refusal(&format!("--data {} --{flag} {}", PLAIN.display(), tmp("nowhere/file").display()));
         assert!(code == 1 && message.starts_with("error: TMP/example-nowhere/file: "), "--{flag}: {code} {message}");
+    }
+}
+
+#[test]
+fn pictures_are_drawn_and_the_matrix_is_printed() {
+    let files = ["plot.svg", "confusion.svg", "mistakes.svg", "filters.svg", "plot.png"].map(tmp);
+    let [plot, confusion, mistakes, filters, png] = files.each_ref().map(|file| file.display().to_string());
+    let drawn = format!("--plot {plot} --confusion-plot {confusion} --mistakes {mistakes} --filters {filters}");
+    let text = train(&format!("{drawn} --confusion"));
+    for (file, words) in files.iter().zip(["validation", "predicted class", "surest of", "filters of conv2d"]) {
+        let svg = fs::read_to_string(file).unwrap();
+        assert!(svg.starts_with("<svg") && svg.contains(words), "{}", file.display());
+    }
+    let matrix = text.split_once("    true as ").unwrap().1;
+    let [right] = numbers(text.lines().find(|line| line.starts_with("test ")).unwrap(), ["accuracy"]);
+    assert!(matrix.ends_with(&format!("\n{:.1} % of 100 samples right\n", 100.0 * right)), "{matrix}");
+
+    train(&format!("--plot {png}"));
+    assert_eq!(image::open(&files[4]).unwrap().width(), 800);
+}
+
+#[test]
+fn quiet_prints_results_alone() {
+    let (loud, quiet) = (train(""), train("--quiet"));
+    assert_eq!(quiet, loud.lines().last().unwrap().to_owned() + "\n");
+}
+
+/// Here, neither standard output nor standard error is one; [`train`] checks that nothing is on the latter.
+#[test]
+fn without_a_terminal_lines_are_plain() {
+    let text = train("");
+    assert!(!text.contains(['\r', '\x1b']), "{text:?}");
+}
+
+#[test]
+fn a_reader_may_leave_and_the_weights_are_still_saved() {
+    let [file, history] = ["unread.safetensors", "unread.json"].map(tmp);
+    let _ = fs::remove_file(&file);
+    let saved = format!("--save {} --history {}", file.display(), history.display());
+    let flags = format!("--data {} --epochs 1000 {saved}", PLAIN.display());
+    let mut child = program("lenet5", &flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(file.exists());
+    let history: Value = serde_json::from_slice(&fs::read(history).unwrap()).unwrap();
+    assert_eq!(history["epochs"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn images_of_other_sizes_and_classes_train() {
+    for (name, dims, classes) in [("16x16", &[16, 16][..], 3), ("20x24x3", &[20, 24, 3], 4), ("40x32", &[40, 32], 12)] {
+        let dir = Images { dims, classes }.plain_dir(name);
+        let text = train(&format!("--data {} --epochs 12 --learning-rate 0.3 --confusion", dir.display()));
+        assert!(text.contains(&format!("(None, {classes}) ")), "{text}");
+        let [right] = numbers(text.lines().find(|line| line.starts_with("test ")).unwrap(), ["accuracy"]);
+        assert!(right > 0.9, "{name}: {text}");
+    }
+}
+
+#[test]
+fn classes_can_be_more_than_the_labels_need_and_not_fewer() {
+    let dir = Images { dims: &[16, 16], classes: 3 }.plain_dir("three");
+    let data = format!("--data {}", dir.display());
+    assert!(train(&format!("{data} --classes 7")).contains("(None, 7) "));
+    let (code, message) = refusal(&format!("{data} --classes 2"));
+    assert!(code == 1 && message.contains("train-labels-idx1-ubyte: label "), "{message}");
+    assert!(message.ends_with(" is 2, but there are 2 classes"), "{message}");
+}
+
+#[test]
+fn the_layer_that_images_are_too_small_for_is_named() {
+    for (size, words) in [
+        (4, "layer 0 (conv2d 5x5): a window of 5 does not fit an input of 4"),
+        (13, "layer 2 (conv2d 5x5): a window of 5 does not fit an input of 4"),
+        (14, "layer 3 (average_pooling2d 2x2): a window of 2 does not fit an input of 1"),
+    ] {
+        let dir = Images { dims: &[size, 20], classes: 3 }.plain_dir(&format!("small{size}"));
+        assert_eq!(refusal(&format!("--data {}", dir.display())), (1, format!("error: {words}")));
+    }
+}
+
+#[test]
+fn two_epochs_resumed_to_four_are_four() {
+    let [whole, half, resumed] =
+        ["whole", "half", "resumed"].map(|name| tmp(&format!("{name}.safetensors")).display().to_string());
+    for flags in ["", "--shuffle false", "--seed 7 --learning-rate 0.1 --engine nhwc --level scalar"] {
+        let want = results(&format!("--epochs 4 {flags} --checkpoint {whole}"));
+        let first = results(&format!("--epochs 2 {flags} --checkpoint {half}"));
+        let output = run(&format!("--data {} --epochs 4 --resume {half} --checkpoint {resumed}", PLAIN.display()));
+        assert!(output.status.success() && output.stderr.is_empty(), "{flags}: {output:?}");
+        assert_eq!(fs::read(&resumed).unwrap(), fs::read(&whole).unwrap(), "{flags}");
+        assert_eq!(first.len(), 3);
+        // Given again, the flags change nothing; the last three lines are those of the whole run.
+        assert_eq!(results(&format!("--epochs 4 {flags} --resume {half}")), want[2..], "{flags}");
+    }
+}
+
+#[test]
+fn a_resumed_run_warns_of_what_is_not_as_it_was() {
+    let file = tmp("warned.safetensors").display().to_string();
+    train(&format!("--level scalar --checkpoint {file}"));
+    let warnings = |flags: &str| {
+        let output = run(&small(&format!("--epochs 3 --resume {file} {flags}")));
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let effect = "the bits may differ from those of a training that never stopped\n";
+    assert_eq!(warnings(""), "");
+    assert_eq!(warnings("--engine nhwc"), format!("warning: engine is nhwc, in the checkpoint lanes: {effect}"));
+    assert_eq!(warnings("--seed 43"), format!("warning: shuffle is 43, in the checkpoint 42: {effect}"));
+    if let Some(level) = Level::available().find(|level| level.name() != "scalar") {
+        let warning = format!("warning: level is {level}, in the checkpoint scalar: {effect}");
+        assert_eq!(warnings(&format!("--level {level}")), warning);
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_after_a_step_with_the_checkpoint_written() {
+    use std::io::{BufRead, BufReader};
+
+    let [whole, cut] = ["uncut", "cut"].map(|name| tmp(&format!("{name}.safetensors")).display().to_string());
+    for _ in 0..3 {
+        let history = tmp("cut.json");
+        let files = format!("--checkpoint {cut} --history {}", history.display());
+        let flags = small(&format!("--epochs 1000000 --batch-size 8 {files}"));
+        let mut child = program("lenet5", &flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.any(|line| line.starts_with("epoch 2/")), "no epochs");
+        let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let epochs = 2 + lines.filter(|line| line.starts_with("epoch ")).count();
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{message}");
+        let start = "interrupted after step ";
+        let place = message.lines().find_map(|line| line.strip_prefix(start)).unwrap_or_else(|| panic!("{message}"));
+        assert!(place.ends_with(&format!(" of epoch {}", epochs + 1)), "{place}, after {epochs} epochs");
+
+        let history: Value = serde_json::from_slice(&fs::read(history).unwrap()).unwrap();
+        assert_eq!(history["epochs"].as_array().unwrap().len(), epochs);
+
+        let total = epochs + 2;
+        train(&format!("--epochs {total} --resume {cut} --checkpoint {cut} --batch-size 8"));
+        train(&format!("--epochs {total} --checkpoint {whole} --batch-size 8"));
+        assert_eq!(fs::read(&cut).unwrap(), fs::read(&whole).unwrap(), "cut after {place}");
     }
 }

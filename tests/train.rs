@@ -112,7 +112,7 @@ fn the_observer_can_stop() {
     assert_eq!(history.epochs.len(), 1);
     assert_eq!(bits(trainer.model().params()), fitted(self::trainer(), Fit::epochs(1).batch_size(16).shuffle(Seed(3))));
 
-    // An epoch that was not completed is not in the history, and is the next to be begun.
+    // An epoch that was not completed is not in the history, and is gone on with next.
     let mut seen = 0;
     let within_epoch = |event| {
         seen += 1;

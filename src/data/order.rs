@@ -47,10 +47,22 @@ impl Order {
     /// # Errors
     /// If `size` is zero.
     pub fn batches(&self, size: usize) -> Result<Chunks<'_, u32>> {
+        self.batches_after(0, size)
+    }
+
+    /// The indices after the first `done` in batches of `size`, of which the last may be smaller.
+    ///
+    /// # Errors
+    /// If `size` is zero, or more are done than there are.
+    pub fn batches_after(&self, done: usize, size: usize) -> Result<Chunks<'_, u32>> {
         if size == 0 {
             return Err(Error::Zero { what: "batch size" });
         }
-        Ok(self.indices.chunks(size))
+        let rest = self.indices.get(done..).ok_or_else(|| {
+            let problem = format!("{done} are done in the epoch to be gone on with, of only {}", self.indices.len());
+            Error::Setting { name: "samples", problem }
+        })?;
+        Ok(rest.chunks(size))
     }
 }
 
@@ -107,6 +119,18 @@ mod tests {
         assert_eq!(sizes(3), [3, 3, 1]);
         assert_eq!(sizes(7), [7]);
         assert_eq!(sizes(usize::MAX), [7]);
+    }
+
+    #[test]
+    fn batches_after_some_are_those_that_were_left() {
+        let order = Order::new(7).unwrap();
+        let whole: Vec<_> = order.batches(3).unwrap().collect();
+        for done in 0..=3 {
+            let rest = order.batches_after((done * 3).min(7), 3).unwrap();
+            assert!(rest.eq(whole[done..].iter().copied()), "{done}");
+        }
+        let message = order.batches_after(8, 3).unwrap_err().to_string();
+        assert_eq!(message, "samples: 8 are done in the epoch to be gone on with, of only 7");
     }
 
     #[test]

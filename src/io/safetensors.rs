@@ -1,54 +1,78 @@
-//! Weights in safetensors files, named and shaped as Keras has them.
+//! Weights in safetensors files, as Keras or PyTorch has them.
 //!
-//! Tensors are called `<layer>.kernel` and `<layer>.bias`, with layers as [`Model::summary`] names them; kernels are
-//! `[kh][kw][in][out]` and `[in][out]`. The same weights give the same bytes.
+//! By default, tensors are called `<layer>.kernel` and `<layer>.bias`, with layers as [`Model::summary`] names them; kernels
+//! are `[kh][kw][in][out]` and `[in][out]`. [`Format`] has the layout of PyTorch and names of one's own. The same weights
+//! give the same bytes.
+//!
+//! ```
+//! use convlane::io::safetensors::{self, Format};
+//! use convlane::prelude::*;
+//!
+//! let layers = Sequential::new(Shape::hwc(8, 8, 1))
+//!     .layer(Conv2d::new(3, 3).relu())
+//!     .layer(MaxPool2d::new(2))
+//!     .layer(Flatten)
+//!     .layer(Dense::new(4).softmax());
+//! let (model, mut other) = (layers.clone().build(Seed(1))?, layers.build(Seed(2))?);
+//! let path = std::env::temp_dir().join("convlane-safetensors-example");
+//!
+//! // 0.weight [3, 1, 3, 3], 0.bias [3], 4.weight [4, 27], 4.bias [4]
+//! safetensors::save_as(&model, &path, &Format::pytorch())?;
+//! safetensors::load_as(&mut other, &path, &Format::pytorch())?;
+//! assert_eq!(model.params(), other.params());
+//! # std::fs::remove_file(path).unwrap();
+//! # Ok::<(), convlane::Error>(())
+//! ```
 
 use std::path::Path;
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use safetensors::tensor::{SafeTensors, serialize};
 
+pub use super::format::Format;
+use super::{atomic, tensors};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
-/// Writes the parameters of a model.
+/// Writes the parameters of a model as Keras has them; a file that was there is replaced at once, see [`atomic::write()`].
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn save(model: &Model, path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
-    let bytes: Vec<u8> = model.params().iter().flat_map(|value| value.to_le_bytes()).collect();
-    let views = model.tensors().map(|(name, param)| {
-        let view = TensorView::new(Dtype::F32, param.shape.clone(), &bytes[param.span.start * 4..param.span.end * 4]);
-        view.map(|view| (name, view))
-    });
-    let views = views.collect::<std::result::Result<Vec<_>, _>>().map_err(|e| Error::file(path, e.to_string()))?;
-    let file = serialize(views, None).map_err(|e| Error::file(path, e.to_string()))?;
-    std::fs::write(path, file).map_err(|source| Error::Io { file: path.into(), source })
+    save_as(model, path, &Format::keras())
 }
 
-/// Reads the parameters of a model of the same layers. On an error the model stays as it was.
+/// As [`save`], in a format of choice.
+///
+/// # Errors
+/// If the file cannot be written, or the format has not a name for every layer with parameters.
+pub fn save_as(model: &Model, path: impl AsRef<Path>, format: &Format) -> Result<()> {
+    let path = path.as_ref();
+    let entries = format.entries(model)?;
+    let bytes = tensors::bytes(&entries, model.params());
+    let file = tensors::views(&entries, "", &bytes).and_then(|views| serialize(views, None));
+    atomic::write(path, &file.map_err(|e| Error::file(path, e.to_string()))?)
+}
+
+/// Reads the parameters of a model of the same layers, as Keras has them. On an error the model stays as it was.
 ///
 /// # Errors
 /// If the file cannot be read, is no safetensors file, or its tensors are not those of the model.
 pub fn load(model: &mut Model, path: impl AsRef<Path>) -> Result<()> {
+    load_as(model, path, &Format::keras())
+}
+
+/// As [`load`], in a format of choice.
+///
+/// # Errors
+/// As [`load`], or if the format has not a name for every layer with parameters.
+pub fn load_as(model: &mut Model, path: impl AsRef<Path>, format: &Format) -> Result<()> {
     let path = path.as_ref();
+    let entries = format.entries(model)?;
     let bytes = std::fs::read(path).map_err(|source| Error::Io { file: path.into(), source })?;
     let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::file(path, format!("no safetensors file: {e}")))?;
-    let mut params = vec![0.0; model.params().len()];
-    for (name, param) in model.tensors() {
-        let tensor = file.tensor(&name).map_err(|_| Error::file(path, format!("has no tensor {name}")))?;
-        if (tensor.dtype(), tensor.shape()) != (Dtype::F32, &param.shape[..]) {
-            let got = format!("{:?} {:?}", tensor.dtype(), tensor.shape());
-            return Err(Error::file(path, format!("{name} is {got}, expected F32 {:?}", param.shape)));
-        }
-        let (values, _) = tensor.data().as_chunks::<4>();
-        for (place, value) in params[param.span.clone()].iter_mut().zip(values) {
-            *place = f32::from_le_bytes(*value);
-        }
-    }
-    let known = model.tensors().count();
-    if file.len() != known {
-        return Err(Error::file(path, format!("has {} tensors, the model {known}", file.len())));
+    let params = tensors::values(&entries, "", &file).map_err(|problem| Error::file(path, problem))?;
+    if file.len() != entries.len() {
+        return Err(Error::file(path, format!("has {} tensors, the model {}", file.len(), entries.len())));
     }
     model.params_mut().copy_from_slice(&params);
     Ok(())

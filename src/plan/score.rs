@@ -4,6 +4,7 @@ use std::iter::Sum;
 use std::ops::Add;
 
 use crate::kernels::cross_entropy::Targets;
+use crate::metrics::top_class;
 
 /// The summed loss and the hits of some samples.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -31,8 +32,8 @@ impl Score {
     pub(super) fn new(losses: &[f32], logits: &[f32], targets: Targets<'_>) -> Self {
         let classes = (logits.len() / losses.len().max(1)).max(1);
         let hit = |&(sample, logits): &(usize, &[f32])| match targets {
-            Targets::Sparse(labels) => first_largest(logits) == labels[sample] as usize,
-            Targets::OneHot(weights) => first_largest(logits) == first_largest(&weights[sample * classes..][..classes]),
+            Targets::Sparse(labels) => top_class(logits) == labels[sample] as usize,
+            Targets::OneHot(weights) => top_class(logits) == top_class(&weights[sample * classes..][..classes]),
         };
         Score {
             loss_sum: losses.iter().map(|&loss| f64::from(loss)).sum(),
@@ -58,10 +59,4 @@ impl Sum for Score {
     fn sum<I: Iterator<Item = Self>>(scores: I) -> Self {
         scores.fold(Score::default(), Add::add)
     }
-}
-
-/// The position of the largest value, the first of equals.
-fn first_largest(values: &[f32]) -> usize {
-    let larger = |best, at| if values[at] > values[best] { at } else { best };
-    (1..values.len()).fold(0, larger)
 }

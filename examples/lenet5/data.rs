@@ -1,0 +1,22 @@
+//! The images to train on.
+
+use std::path::Path;
+
+use convlane::prelude::*;
+
+use crate::options::Options;
+
+/// Training and test images of as many classes as asked for, or as their labels need.
+pub fn load(options: &Options) -> convlane::Result<(Dataset, Dataset)> {
+    let bundled = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist"));
+    let dir = options.data.as_deref().unwrap_or(bundled);
+    if let Some(classes) = options.classes {
+        return mnist::load_classes(dir, classes);
+    }
+    let (train, test) = mnist::load(dir)?;
+    let largest = train.labels().iter().chain(test.labels()).max();
+    match largest.map_or(0, |&label| label as usize + 1) {
+        needed if needed == train.classes() => Ok((train, test)),
+        needed => mnist::load_classes(dir, needed),
+    }
+}

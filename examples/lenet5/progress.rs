@@ -1,0 +1,82 @@
+//! A fit that shows how far it has come.
+
+use std::error::Error;
+use std::fmt::Write;
+use std::ops::ControlFlow;
+
+use convlane::checkpoint::Position;
+use convlane::io::checkpoint;
+use convlane::prelude::*;
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use crate::choices::Choices;
+use crate::interrupt;
+use crate::options::Options;
+use crate::shared::screen::Screen;
+
+/// Trains epoch by epoch, with a checkpoint after each, a progress bar, if standard error is a terminal, and a line an
+/// epoch. Ends with the epoch in which the reader of those lines has left, and with the step in which Ctrl-C came.
+pub fn fit(
+    trainer: &mut Trainer,
+    options: &Options,
+    choices: &Choices,
+    train: &Dataset,
+    test: &Dataset,
+    screen: &mut Screen,
+) -> Result<History, Box<dyn Error>> {
+    let (bar, epochs) = (bar(options, trainer.position(), train.len())?, options.epochs);
+    let mut history = History::default();
+    loop {
+        let observer = |event| show(event, &bar, epochs, train.len(), screen);
+        let next = epochs.min(trainer.position().epochs + 1);
+        let fitted = trainer.fit(train, choices.fit(next).validation(test).observer(observer));
+        history.epochs.extend(fitted.inspect_err(|_| bar.finish_and_clear())?.epochs);
+        if let Some(path) = &options.checkpoint {
+            checkpoint::save(&trainer.checkpoint()?, path)?;
+        }
+        if trainer.position().epochs >= epochs || interrupt::came() || screen.is_closed() {
+            break;
+        }
+    }
+    bar.finish_and_clear();
+    Ok(history)
+}
+
+/// Shows an event, and says whether to go on.
+fn show(event: Event, bar: &ProgressBar, epochs: usize, images: usize, screen: &mut Screen) -> ControlFlow<()> {
+    let stop = match event {
+        Event::Batch(Progress { epoch, samples, loss, accuracy, .. }) => {
+            bar.set_prefix(format!("epoch {epoch}/{epochs}"));
+            bar.set_message(format!("loss {loss:.4}  accuracy {accuracy:.4}"));
+            bar.set_position(((epoch - 1) * images + samples) as u64);
+            interrupt::came()
+        }
+        Event::Epoch(epoch) => {
+            bar.suspend(|| screen.say(line(&epoch, epochs)));
+            screen.is_closed()
+        }
+        _ => false,
+    };
+    if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// A bar over the images of all epochs.
+fn bar(options: &Options, position: Position, images: usize) -> Result<ProgressBar, Box<dyn Error>> {
+    if options.quiet {
+        return Ok(ProgressBar::hidden());
+    }
+    let rate = |state: &ProgressState, text: &mut dyn Write| _ = write!(text, "{:.0} images/s", state.per_sec());
+    let style = ProgressStyle::with_template("{prefix}  {wide_bar} {percent:>3} %  {rate}  {eta} left  {msg}")?;
+    let done = position.epochs * images + position.score.samples;
+    let bar = ProgressBar::new((options.epochs * images) as u64).with_position(done as u64);
+    Ok(bar.with_style(style.with_key("rate", rate)))
+}
+
+fn line(epoch: &Epoch, epochs: usize) -> String {
+    let Epoch { epoch, loss, accuracy, val_loss, val_accuracy, seconds } = *epoch;
+    let [val_loss, val_accuracy] = [val_loss, val_accuracy].map(|value| value.unwrap_or(f64::NAN));
+    format!(
+        "epoch {epoch}/{epochs}  loss {loss:.4}  accuracy {accuracy:.4}  val_loss {val_loss:.4}  \
+         val_accuracy {val_accuracy:.4}  {seconds:.2} s"
+    )
+}

@@ -1,0 +1,44 @@
+//! What is written to files.
+
+use std::path::Path;
+
+use convlane::io::atomic;
+use convlane::prelude::*;
+use serde_json::{Value, json};
+
+use crate::choices::Choices;
+use crate::options::Options;
+
+pub fn save(path: &Path, report: &Value) -> convlane::Result<()> {
+    atomic::write(path, format!("{report:#}\n").as_bytes())
+}
+
+pub fn report(trainer: &Trainer, plan: &Plan, options: &Options, choices: &Choices, history: &History) -> Value {
+    let epochs = history.epochs.iter().map(|epoch| {
+        json!({
+            "epoch": epoch.epoch,
+            "loss": epoch.loss,
+            "accuracy": epoch.accuracy,
+            "val_loss": epoch.val_loss,
+            "val_accuracy": epoch.val_accuracy,
+            "seconds": epoch.seconds,
+        })
+    });
+    json!({
+        "options": {
+            "data": options.data,
+            "classes": options.classes,
+            "epochs": options.epochs,
+            "batch_size": choices.batch_size,
+            "learning_rate": choices.learning_rate,
+            "seed": choices.seed,
+            "shuffle": choices.shuffle,
+            "weights": options.weights,
+            "resume": options.resume,
+        },
+        "engine": plan.engine().to_string(),
+        "level": plan.level().to_string(),
+        "threads": trainer.threads(),
+        "epochs": epochs.collect::<Vec<_>>(),
+    })
+}

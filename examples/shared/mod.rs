@@ -1,0 +1,5 @@
+//! What examples have in common.
+
+pub mod cli;
+pub mod net;
+pub mod screen;

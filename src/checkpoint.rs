@@ -1,0 +1,144 @@
+//! All that a training needs to go on from where it stood, bit for bit, but the samples.
+//!
+//! [`Trainer::checkpoint`](crate::train::Trainer::checkpoint) takes one, [`Trainer::resume`](crate::train::Trainer::resume)
+//! goes on from it, and `io::checkpoint` keeps it in a file.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+use crate::model::Model;
+use crate::optim::Sgd;
+use crate::plan::{Algorithm, Engine, Score};
+use crate::rng::Seed;
+
+/// Where a training stands, and what it was made of.
+#[derive(Debug, Clone)]
+pub struct Checkpoint {
+    /// The model as trained so far.
+    pub model: Model,
+    /// The optimiser's velocity, [`Sgd::velocity_len`] values.
+    pub velocity: Vec<f32>,
+    /// How far the training has come.
+    pub position: Position,
+    /// What the bits depend on besides.
+    pub recipe: Recipe,
+}
+
+/// How far a training has come. What is left of the epoch begun follows from it, since an epoch's order depends on the
+/// seed and the epoch's number alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Position {
+    /// Epochs completed.
+    pub epochs: usize,
+    /// Steps done in the epoch after those.
+    pub steps: usize,
+    /// Score of those steps.
+    pub score: Score,
+}
+
+/// The choices of a training that its bits depend on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// The optimiser.
+    pub sgd: Sgd,
+    /// Samples a step.
+    pub batch_size: usize,
+    /// Seed of the order of the samples; `None` for the order in which they are stored.
+    pub shuffle: Option<Seed>,
+    /// How the network is computed; not [`Engine::Auto`], but what that stood for.
+    pub engine: Engine,
+    /// How its convolutions are computed; [`Algorithm::Auto`] follows from the network and the level.
+    pub algorithm: Algorithm,
+    /// The name of the level, which the CPU at hand may not have.
+    pub level: String,
+}
+
+/// A choice that was changed: the bits may differ from those of a training that never stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What was chosen.
+    pub what: &'static str,
+    /// The choice of the checkpoint.
+    pub before: String,
+    /// The choice now.
+    pub now: String,
+}
+
+impl Checkpoint {
+    /// Checks what the parts must have in common.
+    ///
+    /// # Errors
+    /// If a choice of the recipe is out of range, the velocity is not as long as the optimiser needs, or the numbers of the
+    /// position contradict each other.
+    pub fn validate(&self) -> Result<()> {
+        let Checkpoint { model, velocity, position: Position { steps, score, .. }, recipe } = self;
+        recipe.sgd.validate()?;
+        let expected = recipe.sgd.velocity_len(model.params().len());
+        if velocity.len() != expected {
+            return Err(Error::Mismatch { what: "length of the velocity", expected, got: velocity.len() });
+        }
+        if recipe.batch_size == 0 {
+            return Err(Error::Zero { what: "batch size" });
+        }
+        if recipe.engine == Engine::Auto {
+            return Err(Error::Setting { name: "engine", problem: "auto does not say which".into() });
+        }
+        if recipe.level.is_empty() || recipe.level.len() > 16 || !recipe.level.chars().all(char::is_alphanumeric) {
+            return Err(Error::Setting { name: "level", problem: format!("{:?} is no name of one", recipe.level) });
+        }
+        let begun = *steps > 0;
+        let agree = score.samples >= *steps && score.correct <= score.samples && score.loss_sum.is_finite();
+        if !agree || (!begun && *score != Score::default()) {
+            return Err(Error::Setting { name: "position", problem: format!("{steps} steps do not give {score:?}") });
+        }
+        Ok(())
+    }
+}
+
+impl Recipe {
+    /// Every choice with its name.
+    pub(crate) fn rows(&self) -> [(&'static str, String); 8] {
+        let Recipe { sgd: Sgd { learning_rate, momentum, nesterov }, batch_size, shuffle, engine, algorithm, level } =
+            self;
+        [
+            ("learning_rate", learning_rate.to_string()),
+            ("momentum", momentum.to_string()),
+            ("nesterov", nesterov.to_string()),
+            ("batch_size", batch_size.to_string()),
+            ("shuffle", shuffle.map_or("none".into(), |seed| seed.0.to_string())),
+            ("engine", engine.to_string()),
+            ("algorithm", algorithm.to_string()),
+            ("level", level.clone()),
+        ]
+    }
+
+    /// The choices that `now` makes otherwise.
+    ///
+    /// ```
+    /// use convlane::checkpoint::Recipe;
+    /// use convlane::prelude::*;
+    ///
+    /// let (engine, algorithm, level) = (Engine::Lanes, Algorithm::Auto, "avx512".to_owned());
+    /// let before =
+    ///     Recipe { sgd: Sgd::new(0.1), batch_size: 32, shuffle: Some(Seed(7)), engine, algorithm, level };
+    /// let now = Recipe { level: "scalar".to_owned(), ..before.clone() };
+    /// let differences = before.differences(&now);
+    /// assert_eq!(differences.len(), 1);
+    /// assert_eq!(
+    ///     differences[0].to_string(),
+    ///     "level is scalar, in the checkpoint avx512: the bits may differ from those of a training that never stopped"
+    /// );
+    /// ```
+    pub fn differences(&self, now: &Recipe) -> Vec<Difference> {
+        let pairs = self.rows().into_iter().zip(now.rows()).filter(|(before, now)| before != now);
+        pairs.map(|((what, before), (_, now))| Difference { what, before, now }).collect()
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { what, before, now } = self;
+        let effect = "the bits may differ from those of a training that never stopped";
+        write!(f, "{} is {now}, in the checkpoint {before}: {effect}", what.replace('_', " "))
+    }
+}

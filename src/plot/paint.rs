@@ -1,0 +1,70 @@
+//! What all pictures are made of: colours, text and rectangles at pixels.
+
+use std::sync::Once;
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::register_font as register;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+pub use plotters::style::{RGBColor, WHITE};
+
+pub type Canvas<DB> = DrawingArea<DB, Shift>;
+
+pub type Drawn<DB> = Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
+
+/// Blue and vermilion of the palette of Okabe and Ito, "Color Universal Design", 2008.
+pub const BLUE: RGBColor = RGBColor(0, 114, 178);
+pub const VERMILION: RGBColor = RGBColor(213, 94, 0);
+pub const GREY: RGBColor = RGBColor(120, 120, 120);
+
+/// The heights of text in pixels.
+pub const SMALL: u32 = 16;
+pub const MEDIUM: u32 = 18;
+pub const LARGE: u32 = 22;
+
+const FONT: &str = "sans-serif";
+
+/// Gives plotters its only font, which is part of the program.
+pub fn register_font() {
+    static REGISTERED: Once = Once::new();
+    REGISTERED.call_once(|| {
+        let registered = register(FONT, FontStyle::Normal, dejavu::sans::regular());
+        assert!(registered.is_ok(), "the font that the crate dejavu ships is a font");
+    });
+}
+
+/// Text of a height.
+pub fn plain(height: u32) -> TextStyle<'static> {
+    (FONT, height).into_font().into()
+}
+
+/// Text with its middle wherever it is put.
+pub fn centred(height: u32, colour: RGBColor) -> TextStyle<'static> {
+    TextStyle { color: colour.to_backend_color(), ..anchored(height, HPos::Center) }
+}
+
+/// Text with its left or right end, or its middle, wherever it is put.
+pub fn anchored(height: u32, at: HPos) -> TextStyle<'static> {
+    plain(height).pos(Pos::new(at, VPos::Center))
+}
+
+pub fn write<DB: DrawingBackend>(canvas: &Canvas<DB>, text: &str, at: (i32, i32), style: &TextStyle<'_>) -> Drawn<DB> {
+    canvas.draw(&Text::new(text, at, style.clone()))
+}
+
+/// Fills from one corner up to another, which is left out.
+pub fn fill<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
+    (left, top): (i32, i32),
+    (right, bottom): (i32, i32),
+    colour: RGBColor,
+) -> Drawn<DB> {
+    canvas.draw(&Rectangle::new([(left, top), (right, bottom)], colour.filled()))
+}
+
+/// The colour at `share`, 0 to 1, of the way between two.
+pub fn mix(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {
+    let channel = |from: u8, to: u8| (f64::from(from) + (f64::from(to) - f64::from(from)) * share).round() as u8;
+    RGBColor(channel(from.0, to.0), channel(from.1, to.1), channel(from.2, to.2))
+}

@@ -1,0 +1,83 @@
+//! A process killed at any moment leaves a checkpoint that loads, the last or the one before.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use convlane::checkpoint::{Checkpoint, Position, Recipe};
+use convlane::io::checkpoint;
+use convlane::prelude::*;
+use convlane::rng::Rng;
+
+/// How often the process is killed.
+const KILLS: u64 = 200;
+
+/// Set in the process that is to be killed, to its file.
+const CHILD: &str = "CONVLANE_TEST_SAVES";
+
+fn model() -> Model {
+    Sequential::new(Shape::hwc(1, 50, 1)).layer(Flatten).layer(Dense::new(1000)).build(Seed(1)).unwrap()
+}
+
+/// A checkpoint all values of which say how many epochs it has.
+fn after(epochs: usize) -> Checkpoint {
+    let mut model = model();
+    model.params_mut().fill(epochs as f32);
+    let velocity = vec![-(epochs as f32); model.params().len()];
+    let sgd = Sgd::new(0.1).momentum(0.9);
+    let (engine, algorithm, level) = (Engine::Nhwc, Algorithm::Auto, "scalar".to_owned());
+    let recipe = Recipe { sgd, batch_size: 1, shuffle: None, engine, algorithm, level };
+    Checkpoint { model, velocity, position: Position { epochs, ..Position::default() }, recipe }
+}
+
+/// Runs in the process that is to be killed: saves one checkpoint after the other, and says when each is on the disk.
+#[test]
+fn saves_until_it_is_killed() {
+    let Some(file) = env::var_os(CHILD) else { return };
+    let start = checkpoint::load(&model(), &file).unwrap().position.epochs;
+    for epochs in start + 1.. {
+        checkpoint::save(&after(epochs), &file).unwrap();
+        println!("saved {epochs}");
+    }
+}
+
+/// Kills such a process after so long, and gives the last number that it said.
+fn killed(file: &Path, delay: Duration) -> usize {
+    let mut child = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "saves_until_it_is_killed", "--nocapture"])
+        .env(CHILD, file)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut number = || lines.find_map(|line| line.unwrap().rsplit_once("saved ").map(|(_, number)| number.to_owned()));
+    let first = number().expect("a checkpoint was saved");
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let last = std::iter::from_fn(number).last().unwrap_or(first);
+    last.parse().unwrap()
+}
+
+#[test]
+fn a_killed_process_leaves_the_last_checkpoint_or_the_one_before() {
+    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kill-checkpoint");
+    let temporary = file.with_file_name("kill-checkpoint.tmp");
+    checkpoint::save(&after(0), &file).unwrap();
+    let (mut rng, mut torn) = (Rng::new(Seed(1), 0), 0);
+    for kill in 0..KILLS {
+        let said = killed(&file, Duration::from_micros(rng.below(10_000)));
+        let found = checkpoint::load(&model(), &file).unwrap_or_else(|error| panic!("after kill {kill}: {error}"));
+        let epochs = found.position.epochs;
+        assert!(epochs == said || epochs == said + 1, "kill {kill}: {epochs} epochs, {said} were said to be saved");
+        let want = after(epochs);
+        assert!(found.model.params() == want.model.params() && found.velocity == want.velocity, "kill {kill}");
+        torn += u64::from(temporary.exists());
+        let _ = std::fs::remove_file(&temporary);
+    }
+    // Else the kills missed what they were to hit.
+    assert!(torn > KILLS / 10, "only {torn} kills while a file was written");
+    println!("{torn} of {KILLS} kills while a file was written");
+}
