@@ -38,7 +38,7 @@ use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, Simd, dispatch};
 
 /// Floats that the values of a strip of tiles should not exceed, so that they stay in the cache.
-const STRIP_LEN: usize = 64 * 1024;
+const STRIP_LEN: usize = 144 * 1024;
 
 /// The least output rows of a strip: rows at its edges have values in two strips.
 const MIN_ROWS: usize = 8;
