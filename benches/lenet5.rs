@@ -1,10 +1,10 @@
-//! Epochs of LeNet-5 on real MNIST, data and optimiser included: every engine and level, on one thread and on all.
+//! Epochs of LeNet-5 on real MNIST, data and optimiser included: every engine, algorithm and level, on one thread and on all.
 //!
 //! An argument picks the ids that contain it, as in `cargo bench --bench lenet5 -- lanes`. The level `scalar` takes minutes
 //! and runs only in test mode, where it is picked, or where there is no other.
 //!
 //! Epochs of all configurations take turns with measurements of the CPU's peak, so that ratios hold on a machine whose
-//! speed drifts. Criterion is handed each epoch as a sample of its id, `lenet5/train/engine/how/level`; a table of
+//! speed drifts. Criterion is handed each epoch as a sample of its id, `lenet5/train/way/how/level`; a table of
 //! medians follows.
 
 use std::collections::VecDeque;
@@ -20,7 +20,12 @@ mod networks;
 #[path = "peak/mod.rs"]
 mod peak;
 
-const ENGINES: [Engine; 2] = [Engine::Nhwc, Engine::Lanes];
+/// Engines and algorithms, by the names they go by.
+const WAYS: [(&str, Engine, Algorithm); 3] = [
+    ("nhwc", Engine::Nhwc, Algorithm::Direct),
+    ("lanes_direct", Engine::Lanes, Algorithm::Direct),
+    ("lanes", Engine::Lanes, Algorithm::Auto),
+];
 
 const BATCH: usize = 256;
 
@@ -55,7 +60,7 @@ fn in_test_mode() -> bool {
 
 /// One way to train, and what came of it.
 struct Entrant {
-    engine: Engine,
+    way: &'static str,
     level: Level,
     threads: usize,
     trainer: Trainer,
@@ -66,16 +71,21 @@ struct Entrant {
 }
 
 impl Entrant {
-    fn new(model: Model, engine: Engine, level: Level, threads: usize) -> Self {
-        let plan = PlanOptions { engine, level, ..PlanOptions::default() };
+    fn new(
+        model: Model,
+        (way, engine, algorithm): (&'static str, Engine, Algorithm),
+        level: Level,
+        threads: usize,
+    ) -> Self {
+        let plan = PlanOptions { engine, algorithm, level, ..PlanOptions::default() };
         let config = TrainConfig { threads: Threads::Own(threads), plan };
         let trainer = Trainer::new(model, Sgd::new(0.05), config).expect("a thread pool");
-        Entrant { engine, level, threads, trainer, epochs: Vec::new(), waiting: VecDeque::new(), accuracy: 0.0 }
+        Entrant { way, level, threads, trainer, epochs: Vec::new(), waiting: VecDeque::new(), accuracy: 0.0 }
     }
 
     fn id(&self) -> String {
         let how = if self.threads == 1 { "serial" } else { "par" };
-        format!("{}/{how}/{}", self.engine, self.level)
+        format!("{}/{how}/{}", self.way, self.level)
     }
 
     fn is_picked(&self) -> bool {
@@ -116,9 +126,9 @@ impl Contest {
         let mut threads = vec![1, rayon::current_num_threads()];
         threads.dedup();
         let mut entrants = Vec::new();
-        for engine in ENGINES {
+        for way in WAYS {
             for &threads in &threads {
-                entrants.extend(Level::available().map(|level| Entrant::new(model.clone(), engine, level, threads)));
+                entrants.extend(Level::available().map(|level| Entrant::new(model.clone(), way, level, threads)));
             }
         }
         entrants.retain(Entrant::is_picked);
@@ -154,24 +164,20 @@ impl fmt::Display for Contest {
         for (threads, peaks) in &self.peaks {
             writeln!(f, "peak of {threads} threads: {:.1} G multiply-adds/s", median(peaks) / 1e9)?;
         }
-        writeln!(f, "engine  level   threads  s/epoch  images/s  of peak  accuracy")?;
-        for Entrant { engine, level, threads, epochs, accuracy, .. } in &self.entrants {
+        writeln!(f, "way           level   threads  s/epoch  images/s  of peak  accuracy")?;
+        for Entrant { way, level, threads, epochs, accuracy, .. } in &self.entrants {
             let seconds = seconds(epochs);
             let rate = images as f64 / seconds;
             let (_, peaks) = self.peaks.iter().find(|peak| peak.0 == *threads).expect("a peak for every entrant");
             let share = 100.0 * rate * self.multiply_adds as f64 / median(peaks);
-            writeln!(
-                f,
-                "{engine:6}  {level:6}  {threads:7}  {seconds:7.3}  {rate:8.0}  {share:5.1} %  {accuracy:8.4}"
-            )?;
+            writeln!(f, "{way:12}  {level:6}  {threads:7}  {seconds:7.3}  {rate:8.0}  {share:5.1} %  {accuracy:8.4}")?;
         }
-        for lanes in self.entrants.iter().filter(|entrant| entrant.engine == Engine::Lanes) {
+        for lanes in self.entrants.iter().filter(|entrant| entrant.way != "nhwc") {
             let (level, threads) = (lanes.level, lanes.threads);
-            let same =
-                |other: &&Entrant| other.engine == Engine::Nhwc && (other.level, other.threads) == (level, threads);
+            let same = |other: &&Entrant| other.way == "nhwc" && (other.level, other.threads) == (level, threads);
             if let Some(nhwc) = self.entrants.iter().find(same) {
                 let ratio = seconds(&nhwc.epochs) / seconds(&lanes.epochs);
-                writeln!(f, "nhwc / lanes, {level}, threads {threads}: {ratio:.1}")?;
+                writeln!(f, "nhwc / {}, {level}, threads {threads}: {ratio:.1}", lanes.way)?;
             }
         }
         Ok(())

@@ -152,6 +152,9 @@ fn flags_change_what_they_should() {
     assert_eq!(results("--seed 42 --shuffle true --learning-rate 0.05"), default);
     assert_eq!(results("--engine lanes"), default);
     assert_eq!(results("--engine auto"), default);
+    assert_eq!(results("--algorithm auto"), default);
+    let [direct, fast] = ["direct", "fast"].map(|algorithm| train(&format!("--algorithm {algorithm}")));
+    assert!(fast.contains("/lanes F(4, 5)") && !direct.contains("F("), "{fast}{direct}");
     assert_eq!(results("--epochs 3").len(), 4);
 }
 
@@ -236,7 +239,7 @@ fn help_names_every_flag() {
     let output = run("--help");
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && output.stderr.is_empty());
-    let flags = "data classes epochs batch-size learning-rate threads seed shuffle engine level history weights checkpoint \
+    let flags = "data classes epochs batch-size learning-rate threads seed shuffle engine algorithm level history weights checkpoint \
                  resume save plot confusion-plot mistakes filters";
     for flag in flags.split_whitespace() {
         assert!(help.contains(&format!("--{flag} <")), "--{flag} in {help}");
@@ -258,6 +261,7 @@ fn bad_flags_are_one_line_and_exit_2() {
         "--seed -1",
         "--shuffle perhaps",
         "--engine gpu",
+        "--algorithm slow",
         "--level sse",
         "--learning-rate fast",
         "--learning-rate -1",

@@ -26,8 +26,8 @@ impl Choices {
             seed: options.seed.or(saved.and_then(|saved| saved.shuffle).map(|seed| seed.0)).unwrap_or(SEED),
             shuffle: options.shuffle.or(saved.map(|saved| saved.shuffle.is_some())).unwrap_or(true),
             plan: PlanOptions {
-                engine: options.engine.map(Engine::from).or(saved.map(|saved| saved.engine)).unwrap_or_default(),
-                algorithm: saved.map(|saved| saved.algorithm).unwrap_or_default(),
+                engine: options.engine.or(saved.map(|saved| saved.engine)).unwrap_or_default(),
+                algorithm: options.algorithm.or(saved.map(|saved| saved.algorithm)).unwrap_or_default(),
                 level: options.level.or_else(saved_level).unwrap_or_default(),
                 ..Default::default()
             },

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use convlane::plot::Format;
 use convlane::prelude::*;
 
@@ -35,9 +35,12 @@ pub struct Options {
     /// Whether the images are visited in another order each epoch [default: true, or the checkpoint's]
     #[arg(long, value_name = "true|false")]
     pub shuffle: Option<bool>,
-    /// How the network is computed [default: auto, or the checkpoint's]
-    #[arg(long)]
-    pub engine: Option<EngineName>,
+    /// How the network is computed: auto, nhwc or lanes [default: auto, or the checkpoint's]
+    #[arg(long, value_parser = engine)]
+    pub engine: Option<Engine>,
+    /// How convolutions in lanes are computed: auto, direct or fast [default: auto, or the checkpoint's]
+    #[arg(long, value_parser = algorithm)]
+    pub algorithm: Option<Algorithm>,
     /// Vector instructions: scalar, avx2 or avx512 [default: the widest of this CPU, or the checkpoint's]
     #[arg(long, value_parser = level)]
     pub level: Option<Level>,
@@ -76,13 +79,6 @@ pub struct Options {
     pub quiet: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-pub enum EngineName {
-    Auto,
-    Nhwc,
-    Lanes,
-}
-
 impl Options {
     /// The files that are written.
     pub fn outputs(&self) -> impl Iterator<Item = &Path> {
@@ -91,14 +87,18 @@ impl Options {
     }
 }
 
-impl From<EngineName> for Engine {
-    fn from(name: EngineName) -> Self {
-        match name {
-            EngineName::Auto => Engine::Auto,
-            EngineName::Nhwc => Engine::Nhwc,
-            EngineName::Lanes => Engine::Lanes,
-        }
-    }
+fn engine(name: &str) -> Result<Engine, String> {
+    named(name, [Engine::Auto, Engine::Nhwc, Engine::Lanes])
+}
+
+fn algorithm(name: &str) -> Result<Algorithm, String> {
+    named(name, [Algorithm::Auto, Algorithm::Direct, Algorithm::Fast])
+}
+
+/// The value that prints itself as `name`.
+fn named<T: ToString, const N: usize>(name: &str, values: [T; N]) -> Result<T, String> {
+    let names = values.each_ref().map(T::to_string).join(", ");
+    values.into_iter().find(|value| value.to_string() == name).ok_or_else(|| format!("expected one of {names}"))
 }
 
 fn threads(text: &str) -> Result<usize, String> {

@@ -36,6 +36,7 @@ pub fn report(trainer: &Trainer, plan: &Plan, options: &Options, choices: &Choic
             "weights": options.weights,
             "resume": options.resume,
         },
+        "algorithm": choices.plan.algorithm.to_string(),
         "engine": plan.engine().to_string(),
         "level": plan.level().to_string(),
         "threads": trainer.threads(),
