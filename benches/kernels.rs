@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use convlane::Level;
 use convlane::kernels::cast::{self, Pixels};
 use convlane::kernels::cross_entropy::{self, Targets};
+use convlane::kernels::lanes::winograd;
 use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, max_pool2d};
 use convlane::kernels::{activation, lanes, update};
 use convlane::layer::Activation;
@@ -157,6 +158,33 @@ fn conv2d(c: &mut Criterion) {
                 let scratch = &mut scratch[usize::from(way.how == How::Par)];
                 run(level, &shape, n, &x, &dy, &mut dw, Some(&mut db), scratch);
             });
+    }
+}
+
+/// The same convolutions in lanes with fewer products; they count as many multiply-adds.
+fn winograd(c: &mut Criterion) {
+    for Case { name, shape, .. } in
+        picked(geometry::conv2d(), &["lenet1", "lenet2", "channels_32_33", "channels_64_64"])
+    {
+        let [x, w, b, dy] = random([SAMPLES * shape.x_len(), shape.w_len(), shape.out_c(), SAMPLES * shape.y_len()]);
+        let [mut dx, mut dw, mut db, mut y] = [&x, &w, &b, &dy].map(Vec::clone);
+        let (work, mut scratch) = (Work::MultiplyAdds(shape.multiply_adds()), Vec::new());
+        let fit = |scratch: &mut Vec<f32>, level| scratch.resize(winograd::scratch_len(level, &shape), 0.0);
+        let ways = || Way::all(&[How::Lanes]);
+        Pass::new(c, "winograd/forward", name, work).kernel_on(ways(), SAMPLES, |Way { level, .. }| {
+            fit(&mut scratch, level);
+            let n = SAMPLES / level.lanes();
+            winograd::forward(level, &shape, n, &x, &w, Some(&b), f32::NEG_INFINITY, &mut y, &mut scratch);
+        });
+        Pass::new(c, "winograd/backward_input", name, work).kernel_on(ways(), SAMPLES, |Way { level, .. }| {
+            fit(&mut scratch, level);
+            winograd::backward_input(level, &shape, SAMPLES / level.lanes(), &dy, &w, &mut dx, &mut scratch);
+        });
+        Pass::new(c, "winograd/backward_params", name, work).kernel_on(ways(), SAMPLES, |Way { level, .. }| {
+            fit(&mut scratch, level);
+            let n = SAMPLES / level.lanes();
+            winograd::backward_params(level, &shape, n, &x, &dy, &mut dw, Some(&mut db), &mut scratch);
+        });
     }
 }
 
@@ -325,5 +353,5 @@ fn pack(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, conv2d, dense, pool2d, activations, cross_entropy, serial, pack);
+criterion_group!(benches, conv2d, winograd, dense, pool2d, activations, cross_entropy, serial, pack);
 criterion_main!(benches);

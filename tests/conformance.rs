@@ -127,6 +127,7 @@ fn an_infinity_in_the_last_sample_is_one_in_the_gradient() {
 fn conv2d_of_extreme_steps() {
     const FAR: usize = (1 << 61) - 1;
     let explicit = |bottom| Padding::Explicit { top: 0, bottom, left: 0, right: 0 };
+    let beside = |right| Padding::Explicit { top: 0, bottom: 0, left: 0, right };
     for (window, (h, w, c)) in [
         (Window { stride: FAR.into(), ..Window::new(1) }, (1, 1, 1)),
         (Window { stride: (1 << 40).into(), ..Window::new(1) }, (2, 3, 2)),
@@ -134,6 +135,8 @@ fn conv2d_of_extreme_steps() {
         (Window { stride: 9.into(), dilation: FAR.into(), ..Window::new(1) }, (1, 1, 2)),
         (Window { stride: (1 << 60).into(), padding: explicit(1 << 60), ..Window::new(1) }, (1, 1, 2)),
         (Window { stride: FAR.into(), dilation: 3.into(), ..Window::new(2) }, (4, 5, 1)),
+        (Window { stride: FAR.into(), ..Window::new(2) }, (3, 4, 17)),
+        (Window { stride: (1, 1 << 54).into(), padding: beside(1 << 60), ..Window::new(1) }, (1, 1, 32)),
     ] {
         let Ok(shape) = Conv2dShape::new(Shape::hwc(h, w, c), 2, 1, &window) else { panic!("{window:?}") };
         let case = geometry::Case { name: "extreme", n: 2, shape };

@@ -281,6 +281,25 @@ fn a_plan_says_where_it_saves_products() {
 }
 
 #[test]
+fn auto_saves_products_where_it_is_faster() {
+    let fast = |level, (h, w, c), conv: Conv2d| {
+        let options = PlanOptions { engine: Engine::Lanes, level, ..Default::default() };
+        let plan = Plan::new(Shape::hwc(h, w, c), &[conv.into()], 16, &options).unwrap();
+        plan.to_string().contains("F(")
+    };
+    for level in Level::available() {
+        let (some, wide) = (level != Level::scalar(), level.lanes() > 8);
+        assert_eq!(fast(level, (12, 12, 6), Conv2d::new(16, 5)), some, "{level}");
+        assert_eq!(fast(level, (28, 28, 1), Conv2d::new(6, 5)), wide, "{level}");
+        assert_eq!(fast(level, (32, 32, 3), Conv2d::new(32, 3).same()), some, "{level}");
+        assert_eq!(fast(level, (8, 8, 128), Conv2d::new(128, 3).same()), some, "{level}");
+        assert!(!fast(level, (5, 5, 16), Conv2d::new(120, 5)), "{level}: one column");
+        assert!(!fast(level, (8, 2, 64), Conv2d::new(64, 3).same()), "{level}: two columns");
+        assert!(!fast(level, (12, 12, 32), Conv2d::new(32, 3).groups(32)), "{level}: not measured");
+    }
+}
+
+#[test]
 fn saved_products_cost_few_digits() {
     let (input, layers) = (Shape::hwc(28, 28, 1), lenet5());
     let net = Net::new(input, &layers);

@@ -109,7 +109,7 @@ fn check(case: &Case<Conv2dShape>, seed: u64) {
     ];
     let transforms = Transforms::new(shape.w().kernel());
     let samples = x64.chunks(shape.x_len()).zip(dy64.chunks(shape.y_len()));
-    let [mut y_bound, mut dx_bound, mut dw_bound] = [vec![], vec![], vec![1.0; w.len()]];
+    let [mut y_bound, mut dx_bound, mut dw_bound] = [vec![], vec![], vec![f64::from(START); w.len()]];
     for (x, dy) in samples {
         let [y, dx, dw] = transforms.magnitudes(shape, [x, &w64, dy]);
         y_bound.extend(y.iter().zip(b64.iter().cycle()).map(|(y, b)| y + b.abs()));
@@ -176,14 +176,19 @@ fn random() -> impl Strategy<Value = Case<Conv2dShape>> {
             let window =
                 Window { kernel: (kh, kw).into(), stride: (stride, 1).into(), dilation: (dilation, 1).into(), padding };
             let shape = Conv2dShape::new(Shape::hwc(h, w, groups * c), groups * oc, groups, &window).ok()?;
-            winograd::is_supported(&shape).then_some(Case { name: "random", n, shape })
+            Level::available().all(|level| winograd::is_supported(level, &shape)).then_some(Case {
+                name: "random",
+                n,
+                shape,
+            })
         },
     )
 }
 
 #[test]
 fn named_geometries() {
-    let cases: Vec<_> = geometry::conv2d().into_iter().filter(|case| winograd::is_supported(&case.shape)).collect();
+    let cases: Vec<_> =
+        geometry::conv2d().into_iter().filter(|case| winograd::is_supported(Level::best(), &case.shape)).collect();
     assert!(cases.len() > 12, "{}", cases.len());
     cases.iter().for_each(|case| check(&Case { n: case.n.min(17), ..*case }, 1));
 }
@@ -193,8 +198,9 @@ fn images_of_many_strips() {
     let shape = |h, w, c, filters, window: &Window| Conv2dShape::new(Shape::hwc(h, w, c), filters, 1, window).unwrap();
     for padding in [Padding::Valid, Padding::Same, Padding::Explicit { top: 1, bottom: 2, left: 2, right: 0 }] {
         let window = Window { padding, stride: (2, 1).into(), ..Window::new((5, 3)) };
-        check(&Case { name: "strips", n: 1, shape: shape(60, 9, 40, 8, &window) }, 2);
-        check(&Case { name: "strips", n: 1, shape: shape(40, 26, 3, 6, &Window { padding, ..Window::new(5) }) }, 3);
+        check(&Case { name: "bands", n: 1, shape: shape(150, 9, 40, 24, &window) }, 2);
+        check(&Case { name: "tiles", n: 1, shape: shape(40, 90, 3, 6, &Window { padding, ..Window::new(5) }) }, 3);
+        check(&Case { name: "short", n: 1, shape: shape(400, 7, 3, 70, &Window { padding, ..Window::new(3) }) }, 4);
     }
 }
 
@@ -209,18 +215,89 @@ proptest! {
 
 #[test]
 fn what_is_not_supported() {
-    let shape = |window: &Window| Conv2dShape::new(Shape::hwc(9, 9, 2), 3, 1, window).unwrap();
-    let explicit = |side| Padding::Explicit { top: side, bottom: 0, left: 0, right: 0 };
-    for window in [
+    let supported = |window: &Window| {
+        let shape = Conv2dShape::new(Shape::hwc(9, 9, 2), 3, 1, window).unwrap();
+        let [first, others @ ..] =
+            &Level::available().map(|level| winograd::is_supported(level, &shape)).collect::<Vec<_>>()[..]
+        else {
+            panic!("no level")
+        };
+        assert!(others.iter().all(|other| other == first), "{window:?}");
+        *first
+    };
+    let sides = |size| {
+        (0..4).map(move |side| {
+            let [top, bottom, left, right] = std::array::from_fn(|i| if i == side { size } else { 0 });
+            Window { padding: Padding::Explicit { top, bottom, left, right }, ..Window::new(3) }
+        })
+    };
+    let others = [
         Window::new(4),
+        Window::new((3, 7)),
         Window { stride: (1, 2).into(), ..Window::new(3) },
         Window { dilation: (1, 2).into(), ..Window::new(3) },
-        Window { padding: explicit(3), ..Window::new(3) },
-    ] {
-        assert!(!winograd::is_supported(&shape(&window)), "{window:?}");
+    ];
+    assert!(others.into_iter().chain(sides(3)).all(|window| !supported(&window)));
+    assert!([Window::new(3), Window::new((1, 5))].into_iter().chain(sides(2)).all(|window| supported(&window)));
+}
+
+/// Shapes near the edge of what can be addressed: no pass overflows, and without a block there is nothing to do.
+#[test]
+fn extreme_shapes() {
+    let explicit = |side| Padding::Explicit { top: side, bottom: side, left: 0, right: 0 };
+    let far = 1 << 57;
+    let shapes = [
+        (Shape::hwc(far, 8, 1), Window { stride: (8 * far, 1).into(), ..Window::new((1, 3)) }),
+        (
+            Shape::hwc(1, 8, 1),
+            Window {
+                stride: (far / 16, 1).into(),
+                dilation: (4 * far, 1).into(),
+                padding: explicit(4 * far - 1),
+                ..Window::new((2, 3))
+            },
+        ),
+    ];
+    for (input, window) in shapes {
+        let shape = Conv2dShape::new(input, 1, 1, &window).unwrap();
+        for level in Level::available().filter(|&level| winograd::is_supported(level, &shape)) {
+            let (w, mut scratch) = (vec![1.0; shape.w_len()], vec![0.0; winograd::scratch_len(level, &shape)]);
+            winograd::forward(level, &shape, 0, &[], &w, None, 0.0, &mut [], &mut scratch);
+            winograd::backward_input(level, &shape, 0, &[], &w, &mut [], &mut scratch);
+            winograd::backward_params(level, &shape, 0, &[], &[], &mut w.clone(), None, &mut scratch);
+        }
     }
-    for window in [Window::new(3), Window::new((1, 5)), Window { padding: explicit(2), ..Window::new(3) }] {
-        assert!(winograd::is_supported(&shape(&window)), "{window:?}");
+}
+
+#[test]
+fn wrong_lengths_are_refused() {
+    let shape = Conv2dShape::new(Shape::hwc(6, 6, 2), 3, 1, &Window::new(3)).unwrap();
+    let level = Level::scalar();
+    let right =
+        [shape.x_len() * 8, shape.w_len(), shape.out_c(), shape.y_len() * 8, winograd::scratch_len(level, &shape)];
+    type Run = fn(Level, &Conv2dShape, [Vec<f32>; 5]);
+    let runs: [Run; 3] = [
+        |level, shape, [x, w, b, mut y, mut scratch]| {
+            winograd::forward(level, shape, 1, &x, &w, Some(&b), 0.0, &mut y, &mut scratch);
+        },
+        |level, shape, [mut x, w, _, y, mut scratch]| {
+            winograd::backward_input(level, shape, 1, &y, &w, &mut x, &mut scratch);
+        },
+        |level, shape, [x, mut w, mut b, y, mut scratch]| {
+            winograd::backward_params(level, shape, 1, &x, &y, &mut w, Some(&mut b), &mut scratch);
+        },
+    ];
+    for (pass, run) in runs.into_iter().enumerate() {
+        let panics =
+            |lens: [usize; 5]| std::panic::catch_unwind(|| run(level, &shape, lens.map(|len| vec![0.0; len]))).is_err();
+        assert!(!panics(right));
+        for which in (0..5).filter(|&which| pass != 1 || which != 2) {
+            for len in [right[which] - 1, right[which] + 1] {
+                let mut lens = right;
+                lens[which] = len;
+                assert!(panics(lens), "pass {pass}, slice {which} of {len}");
+            }
+        }
     }
 }
 

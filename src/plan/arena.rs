@@ -42,7 +42,7 @@ pub(super) const MAX_GROUP: usize = 16;
 const MIN_GROUPS: usize = 8;
 
 impl Arena {
-    /// The arena for batches of up to `batch` samples; depends on the engine, the network and the batch alone.
+    /// The arena for batches of up to `batch` samples; depends on the network, the batch and the options alone.
     pub fn new(engine: Engine, level: Level, steps: &[Step], batch: usize) -> Result<Self> {
         let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
         let in_lanes = engine == Engine::Lanes;

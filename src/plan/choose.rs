@@ -7,6 +7,7 @@ use super::arena::MAX_GROUP;
 use super::lower::{Op, Step};
 use super::{Algorithm, Engine};
 use crate::kernels::lanes::winograd;
+use crate::shape::Conv2dShape;
 use crate::simd::Level;
 
 /// The least share of lanes that a batch should fill, as one in so many. Measured with `examples/roofline.rs` on batches of
@@ -18,6 +19,10 @@ const HALF: usize = 2;
 
 /// Channels from which on a convolution is a wide one.
 const WIDE: usize = 32;
+
+/// The least part of products that a fast convolution must save, as the products of this many rows of tiles to those of two
+/// rows of the output: tiles reach beyond narrow outputs. Measured on outputs of 1 to 32 columns.
+const ROWS_OF_TILES: usize = 3;
 
 /// The least terms of a sum that are worth going to values at points and back: with 16 lanes all, with 8, which come with
 /// half as many registers, a few more. Measured a pass at a time on convolutions of 1 to 128 channels.
@@ -46,13 +51,18 @@ impl Algorithm {
     pub(super) fn is_fast(self, step: &Step, level: Level) -> bool {
         let Op::Conv2d(shape) = step.op else { return false };
         let pays = match self {
-            Algorithm::Auto if level == Level::scalar() => false,
-            Algorithm::Auto => level.lanes() > 8 || shape.terms() >= TERMS_OF_8_LANES,
+            Algorithm::Auto => is_faster(&shape, level),
             Algorithm::Direct => false,
             Algorithm::Fast => true,
         };
-        pays && winograd::is_supported(&shape)
+        pays && winograd::is_supported(level, &shape)
     }
+}
+
+fn is_faster(shape: &Conv2dShape, level: Level) -> bool {
+    let enough = level.lanes() > 8 || shape.terms() >= TERMS_OF_8_LANES;
+    let saves = winograd::products_of_row(shape).saturating_mul(ROWS_OF_TILES) <= 2 * shape.w.output * shape.w.kernel;
+    level != Level::scalar() && shape.groups == 1 && enough && saves
 }
 
 /// Whether three quarters of a network's multiply-adds are in wide convolutions.

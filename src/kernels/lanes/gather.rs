@@ -238,11 +238,12 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
         }
     }
 
-    /// The outputs of a segment. Of a single one, nothing lies a step further.
+    /// The outputs of a segment. Steps that are never taken may be as large as they like, and are left out.
     #[inline(always)]
     fn pixels_of_row<S: Simd>(&self, segment: &Segment) -> Pixels {
-        let [x, y] = [self.cols.source_step() * self.terms, self.cols.step() * self.channels];
-        let [x, y] = [x, y].map(|step| if segment.len > 1 { step * self.groups * S::LANES } else { 0 });
+        let (several, read) = (segment.len > 1, segment.taps.count > 0);
+        let x = if several && read { self.cols.source_step() * self.groups * self.terms * S::LANES } else { 0 };
+        let y = if several { self.cols.step() * self.groups * self.channels * S::LANES } else { 0 };
         Pixels { count: segment.len, x, y }
     }
 

@@ -347,6 +347,26 @@ mod tests {
     }
 
     #[test]
+    fn vectors_fit_to_the_last_and_not_beyond() {
+        let right = Vectors { present: 1..3, at: 5, step: 7, row: 20, col: 3 };
+        // The last of two rows and three columns ends at 5 + 20 + 6 + 7 + 4.
+        let fits = |vectors: &Vectors, rows, len| vectors.fit(rows, 3, 3, 4, len);
+        assert!(fits(&right, 2, 42) && !fits(&right, 2, 41) && !fits(&right, 0, 42));
+        let far = usize::MAX / 2 + 1;
+        for wrong in [
+            Vectors { present: 1..1, ..right.clone() },
+            Vectors { present: Range { start: 2, end: 1 }, ..right.clone() },
+            Vectors { present: 2..4, ..right.clone() },
+            Vectors { at: usize::MAX, ..right.clone() },
+            Vectors { step: usize::MAX, ..right.clone() },
+            Vectors { row: usize::MAX, ..right.clone() },
+            Vectors { col: far, ..right.clone() },
+        ] {
+            assert!(!fits(&wrong, 2, 1000), "{wrong:?}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "Walk")]
     fn a_walk_that_wraps_is_refused() {
         let far = 1 << (usize::BITS - 2);

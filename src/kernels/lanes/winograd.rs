@@ -18,8 +18,10 @@
 //!
 //! # Error
 //! At most `(K + 4 (k + 3)) 2^-24` times the same formula on the absolute values of everything in it, where `K` terms are summed
-//! between the transforms (of the output: rows of taps times input channels, and the bias). That is the classical bound: each
-//! sum of so many terms rounds as often, and four transforms sum at most `k + 3` terms each. A NaN or an infinity taints all
+//! between the transforms: `kh in_c / groups + 1` of the output, `kh out_c / groups + 2` of the gradient of the input, to which
+//! two tiles add, and `n oh tiles + 1` of that of the weights. That is the classical bound: each sum of so many terms rounds as
+//! often. Every pass has three transforms of at most `k + 3` terms; the fourth `k + 3` stands for what strips of tall images
+//! add to each other. A NaN or an infinity taints all
 //! columns of its tile. An output that is zero for want of inputs and bias may be off as well, unless sums are short (at most
 //! 16 rows of taps times channels, as in a first layer): there it is zero.
 //!
@@ -53,10 +55,8 @@ fn is_short(shape: &Conv2dShape) -> bool {
 
 /// Whether a convolution can be computed so: three or five taps a row, stride and dilation 1 along it, every window with
 /// a place in the image, and values that fit the address space.
-pub fn is_supported(shape: &Conv2dShape) -> bool {
-    let Conv2dShape { h, w, .. } = shape;
-    let is_row = matches!(w.kernel, 3 | 5) && (w.stride, w.dilation) == (1, 1);
-    is_row && h.is_on_input() && w.is_on_input() && checked_len(Level::best(), shape).is_some()
+pub fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
+    checked_len(level, shape).is_some()
 }
 
 /// Floats of scratch.
@@ -67,9 +67,15 @@ pub fn scratch_len(level: Level, shape: &Conv2dShape) -> usize {
     checked_len(level, shape).expect("a convolution that is supported")
 }
 
+/// The same, if the convolution is supported.
 fn checked_len(level: Level, shape: &Conv2dShape) -> Option<usize> {
+    let Conv2dShape { h, w, .. } = shape;
+    if !matches!((w.kernel, w.stride, w.dilation), (3 | 5, 1, 1)) || !h.is_on_input() || !w.is_on_input() {
+        return None;
+    }
     let points = points(shape);
-    let weights = (shape.w_len() / shape.w.kernel).checked_mul(2 * points)?;
+    let copies = if is_short(shape) { 2 } else { 1 };
+    let weights = (shape.w_len() / shape.w.kernel).checked_mul(copies * points)?;
     let (rows, tiles) = strip_size(level.lanes(), shape)?;
     let (band, _) = shape.h.band(0..rows);
     let longest = Axis { input: shape.h.input.min(band.input + band.before), ..band };
@@ -77,6 +83,11 @@ fn checked_len(level: Level, shape: &Conv2dShape) -> Option<usize> {
         .checked_mul(tiles)?
         .checked_add(weights + 2 * points * level.lanes())
         .filter(|&len| len <= MAX_LEN)
+}
+
+/// Products of a row of outputs and a row of taps, where there would be one for each pair of them.
+pub(crate) fn products_of_row(shape: &Conv2dShape) -> usize {
+    shape.w.output.div_ceil(TILE).saturating_mul(points(shape))
 }
 
 fn points(shape: &Conv2dShape) -> usize {
@@ -119,6 +130,9 @@ pub fn forward(
     if let Some(b) = b {
         check_len!(b, shape.out_c);
     }
+    if n == 0 {
+        return;
+    }
     match points(shape) {
         6 => Winograd::<6> { level, shape }.forward(x, w, Outputs { b, floor }, y, scratch),
         _ => Winograd::<8> { level, shape }.forward(x, w, Outputs { b, floor }, y, scratch),
@@ -139,6 +153,9 @@ pub fn backward_input(
     scratch: &mut [f32],
 ) {
     check(level, shape, n, [dx, w, dy, scratch]);
+    if n == 0 {
+        return;
+    }
     match points(shape) {
         6 => Winograd::<6> { level, shape }.backward_input(dy, w, dx, scratch),
         _ => Winograd::<8> { level, shape }.backward_input(dy, w, dx, scratch),
@@ -164,6 +181,9 @@ pub fn backward_params(
     if let Some(db) = db {
         weights::bias(level, shape.out_c, dy, db);
     }
+    if n == 0 {
+        return;
+    }
     match points(shape) {
         6 => Winograd::<6> { level, shape }.backward_params(x, dy, dw, scratch),
         _ => Winograd::<8> { level, shape }.backward_params(x, dy, dw, scratch),
@@ -171,7 +191,7 @@ pub fn backward_params(
 }
 
 fn check(level: Level, shape: &Conv2dShape, n: usize, [x, w, y, scratch]: [&[f32]; 4]) {
-    assert!(is_supported(shape), "a convolution that winograd does not support");
+    assert!(is_supported(level, shape), "a convolution that winograd does not support");
     check_len!(x, batch_len(batch_len(n, level.lanes()), shape.x_len()));
     check_len!(w, shape.w_len());
     check_len!(y, batch_len(batch_len(n, level.lanes()), shape.y_len()));
@@ -557,4 +577,26 @@ impl<const N: usize> Winograd<'_, N> {
 /// Parts of at most `size` that cover `len`.
 fn parts(len: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len).step_by(size).map(move |start| start..len.min(start + size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::{Shape, Window};
+
+    /// The geometries that tests/winograd.rs takes for images of many strips are such.
+    #[test]
+    fn large_images_take_several_strips() {
+        let strips = |(h, w, c), filters, window: &Window| {
+            let shape = Conv2dShape::new(Shape::hwc(h, w, c), filters, 1, window).unwrap();
+            let (rows, tiles) = strip_size(8, &shape).unwrap();
+            (shape.h.output.div_ceil(rows), shape.w.output.div_ceil(TILE).div_ceil(tiles), is_short(&shape))
+        };
+        let tall = strips((150, 9, 40), 24, &Window { stride: (2, 1).into(), ..Window::new((5, 3)) });
+        assert!(matches!(tall, (3.., _, false)), "{tall:?}");
+        let wide = strips((40, 90, 3), 6, &Window::new(5));
+        assert!(matches!(wide, (1, 2.., true)), "{wide:?}");
+        let short = strips((400, 7, 3), 70, &Window::new(3));
+        assert!(matches!(short, (3.., _, true)), "{short:?}");
+    }
 }
