@@ -337,34 +337,34 @@ impl<const N: usize> Winograd<'_, N> {
                     self.map::<_, N, TILE>(&Magnitudes, &strip.inputs, (x, Side::image), to);
                 }
                 let values = [&*u, &*magnitudes, &*weights];
-                if zeros {
-                    self.strip_at_once::<true>(&strip, values, &outputs, y);
+                dispatch!(self.level, s => if zeros {
+                    self.strip_at_once::<_, true>(s, &strip, values, &outputs, y);
                 } else {
-                    self.strip_at_once::<false>(&strip, values, &outputs, y);
-                }
+                    self.strip_at_once::<_, false>(s, &strip, values, &outputs, y);
+                });
             }
         }
     }
 
     /// All tiles of a strip. `ZEROS` says that outputs may have to be zero.
-    fn strip_at_once<const ZEROS: bool>(
+    #[inline(always)]
+    fn strip_at_once<S: Simd, const ZEROS: bool>(
         &self,
+        s: S,
         strip: &Strip,
         values: [&[f32]; 3],
         outputs: &Outputs<'_>,
         y: &mut [f32],
     ) {
-        dispatch!(self.level, s => {
-            for tile in strip.outputs.tiles.clone() {
-                // As many channels as there are registers for the values of.
-                match (self.level.lanes(), N, self.shape.out_c) {
-                    (16, 6, 4..) => self.tile_at_once::<_, 4, ZEROS>(s, strip, tile, values, outputs, y),
-                    (16, 8, 3..) => self.tile_at_once::<_, 3, ZEROS>(s, strip, tile, values, outputs, y),
-                    (_, 6, 2..) => self.tile_at_once::<_, 2, ZEROS>(s, strip, tile, values, outputs, y),
-                    _ => self.tile_at_once::<_, 1, ZEROS>(s, strip, tile, values, outputs, y),
-                }
+        for tile in strip.outputs.tiles.clone() {
+            // As many channels as there are registers for the values of.
+            match (S::LANES, N, self.shape.out_c) {
+                (16, 6, 4..) => self.tile_at_once::<_, 4, ZEROS>(s, strip, tile, values, outputs, y),
+                (16, 8, 3..) => self.tile_at_once::<_, 3, ZEROS>(s, strip, tile, values, outputs, y),
+                (_, 6, 2..) => self.tile_at_once::<_, 2, ZEROS>(s, strip, tile, values, outputs, y),
+                _ => self.tile_at_once::<_, 1, ZEROS>(s, strip, tile, values, outputs, y),
             }
-        })
+        }
     }
 
     /// All rows and channels of a tile, `C` channels at a time.
