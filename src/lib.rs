@@ -31,6 +31,14 @@
 //!   training loops of one's own.
 //! - [`kernels`]: convolution, pooling, dense and the rest on plain slices, for other frameworks.
 //!
+//! # A short tour
+//! - Data: [`mnist::load`](data::mnist::load) reads files like those of MNIST, [`Dataset`](data::Dataset) takes images from
+//!   anywhere.
+//! - A net: [`Sequential`](model::Sequential) of the layers in [`layer`]; [`Model::summary`](model::Model::summary) prints it.
+//! - Training: [`Trainer::fit`](train::Trainer::fit) by [`Sgd`](optim::Sgd), watched through [`callbacks`].
+//! - Afterwards: [`metrics`] for what went wrong, [`io`] for weights and checkpoints, [`predict`] for one sample at a time.
+//! - From Keras or PyTorch: the pages of [`guide`] say the same things in both languages.
+//!
 //! # Promises
 //! - The same seed gives the same bits on any number of threads: every sum is taken in an order fixed by the batch.
 //! - A training step allocates nothing on the engine `lanes`, and on `nhwc` what matrixmultiply allocates inside a product.
@@ -93,6 +101,15 @@ pub mod prelude {
     pub use crate::shape::{Padding, Shape};
     pub use crate::simd::Level;
     pub use crate::train::{Fit, Threads, TrainConfig, Trainer};
+}
+
+/// For who comes from another framework: its code and ours side by side.
+#[cfg(any(doc, doctest))]
+pub mod guide {
+    #[doc = include_str!("guide/keras.md")]
+    pub mod keras {}
+    #[doc = include_str!("guide/pytorch.md")]
+    pub mod pytorch {}
 }
 
 #[cfg(doctest)]

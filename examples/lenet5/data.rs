@@ -2,14 +2,24 @@
 
 use std::path::Path;
 
+#[cfg(feature = "download")]
+use convlane::data::download::{self, Source};
 use convlane::prelude::*;
 
 use crate::options::Options;
 
 /// Training and test images of as many classes as asked for, or as their labels need.
 pub fn load(options: &Options) -> convlane::Result<(Dataset, Dataset)> {
+    #[cfg(feature = "download")]
+    if options.download {
+        let mnist = download::fetch(&Source::mnist(), download::Options::default())?;
+        return load_from(&mnist, options);
+    }
     let bundled = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist"));
-    let dir = options.data.as_deref().unwrap_or(bundled);
+    load_from(options.data.as_deref().unwrap_or(bundled), options)
+}
+
+fn load_from(dir: &Path, options: &Options) -> convlane::Result<(Dataset, Dataset)> {
     if let Some(classes) = options.classes {
         return mnist::load_classes(dir, classes);
     }

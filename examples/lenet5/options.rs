@@ -14,6 +14,10 @@ pub struct Options {
     /// Directory of four files named as MNIST's, plain or gz [default: the bundled MNIST]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
+    /// Fetches MNIST, unless it was fetched before
+    #[cfg(feature = "download")]
+    #[arg(long, conflicts_with = "data")]
+    pub download: bool,
     /// Classes to tell apart [default: as many as the labels need]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub classes: Option<usize>,

@@ -98,12 +98,8 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn new(file: &'a Path, mut bytes: impl Read + 'a) -> Result<Self> {
-        let magic =
-            read_up_to(&mut bytes, GZIP_MAGIC.len()).map_err(|source| Error::Io { file: file.into(), source })?;
-        let packed = magic == GZIP_MAGIC;
-        let whole = io::Cursor::new(magic).chain(bytes);
-        let bytes: Box<dyn Read> = if packed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) };
+    fn new(file: &'a Path, bytes: impl Read + 'a) -> Result<Self> {
+        let (packed, bytes) = unpacked(bytes).map_err(|source| Error::Io { file: file.into(), source })?;
         Ok(Source { file, packed, bytes })
     }
 
@@ -170,8 +166,16 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Whether bytes begin as gzip does, and the bytes that they hold.
+pub(super) fn unpacked<'a>(mut bytes: impl Read + 'a) -> io::Result<(bool, Box<dyn Read + 'a>)> {
+    let magic = read_up_to(&mut bytes, GZIP_MAGIC.len())?;
+    let packed = magic == GZIP_MAGIC;
+    let whole = io::Cursor::new(magic).chain(bytes);
+    Ok((packed, if packed { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) }))
+}
+
 /// Reads `len` bytes, or all if there are fewer, into memory of at most `FIRST_STEP` or twice what arrives.
-fn read_up_to(bytes: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read_up_to(bytes: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
     let mut read = Vec::new();
     while read.len() < len {
         let step = (len - read.len()).min(read.len().max(FIRST_STEP));

@@ -1,5 +1,8 @@
 //! Labelled samples: where they come from, how they are kept and in which order they are visited.
 
+#[cfg(feature = "download")]
+#[cfg_attr(docsrs, doc(cfg(feature = "download")))]
+pub mod download;
 pub mod idx;
 pub mod mnist;
 mod order;
