@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::callbacks::{Event, Progress};
-use crate::checkpoint::{Checkpoint, Position, Recipe};
+use crate::checkpoint::{Checkpoint, Position, Recipe, too_many_epochs};
 use crate::data::{Dataset, Order};
 use crate::error::{Error, Result};
 use crate::history::{Epoch, History};
@@ -277,7 +277,7 @@ impl Trainer {
     /// two fits of two epochs equal one of four.
     ///
     /// # Errors
-    /// If samples do not fit the model, there are fewer than the epoch to be gone on with has done, or the loss becomes NaN
+    /// If samples do not fit the model, [`Position::MAX_EPOCHS`] are done and more are asked for, there are fewer than the epoch to be gone on with has done, or the loss becomes NaN
     /// or infinite: [`Error::NonFiniteLoss`], with the parameters as they were before that step.
     pub fn fit(&mut self, samples: &Dataset, fit: Fit<'_>) -> Result<History> {
         self.in_pool(|state| state.fit(samples, fit))
@@ -359,7 +359,12 @@ impl State {
             Length::More(epochs) => self.position.epochs.saturating_add(epochs),
             Length::Total(epochs) => epochs,
         };
-        for epoch in self.position.epochs + 1..=last {
+        // The number of an epoch stays far from an overflow, whatever a checkpoint or caller says.
+        let done = self.position.epochs;
+        if last > done && done >= Position::MAX_EPOCHS {
+            return Err(too_many_epochs(last));
+        }
+        for epoch in done + 1..=last.min(Position::MAX_EPOCHS) {
             if let Some(seed) = fit.shuffle {
                 order.shuffle(seed, epoch);
             }

@@ -87,11 +87,13 @@ fn find(bytes: &[u8], text: &str) -> usize {
     bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap_or_else(|| panic!("no {text}"))
 }
 
-/// Another text of the same length in the header, with a checksum to suit.
+/// Another text in the header, with a length of the header and a checksum to suit.
 fn forged(bytes: &[u8], text: &str, other: &str) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let at = find(&bytes, text);
     bytes.splice(at..at + text.len(), other.bytes());
+    let (len, _) = bytes.split_first_chunk_mut().unwrap();
+    *len = (u64::from_le_bytes(*len) + other.len() as u64 - text.len() as u64).to_le_bytes();
     sealed(bytes)
 }
 
@@ -229,10 +231,36 @@ fn forged_files_are_refused_or_sound() {
         }
         if let Ok(checkpoint) = loaded("forged", &sealed(forged)) {
             checkpoint.validate().unwrap_or_else(|error| panic!("{mutant}: {error}"));
+            // An epoch more may be refused, but is no panic.
+            let fit = Fit::epochs(1).like(&checkpoint.recipe);
+            let mut trainer = Trainer::resume(checkpoint, TrainConfig::default()).unwrap();
+            let epoch = trainer.position().epochs + 1;
+            if let Ok(history) = trainer.fit(&samples(), fit) {
+                assert_eq!(history.epochs[0].epoch, epoch, "{mutant}");
+            }
             loads += 1;
         }
     }
     assert!((10..1000).contains(&loads), "{loads} forgeries loaded");
+}
+
+#[test]
+fn more_epochs_than_can_be_are_refused() {
+    let bytes = sound("epochs");
+    let with = |epochs: usize| forged(&bytes, "epochs 1", &format!("epochs {epochs}"));
+    let most = Position::MAX_EPOCHS;
+    assert_eq!(refusal("epochs", &with(usize::MAX)), format!("epochs: at most {most}, got {}", usize::MAX));
+    assert_eq!(refusal("epochs", &with(most + 1)), format!("epochs: at most {most}, got {}", most + 1));
+    let resumed = |epochs, fit: Fit<'_>| {
+        let checkpoint = loaded("epochs", &with(epochs)).unwrap();
+        let fit = fit.like(&checkpoint.recipe);
+        Trainer::resume(checkpoint, TrainConfig::default()).unwrap().fit(&samples(), fit)
+    };
+    let last = resumed(most - 1, Fit::epochs(usize::MAX)).unwrap();
+    assert_eq!(last.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [most]);
+    assert_eq!(resumed(most, Fit::until(most)).unwrap(), History::default());
+    let message = resumed(most, Fit::epochs(1)).unwrap_err().to_string();
+    assert_eq!(message, format!("epochs: at most {most}, got {}", most + 1));
 }
 
 #[test]
