@@ -146,7 +146,7 @@ struct State {
     velocity: Vec<f32>,
     /// How far all fits have come: what the next shuffle depends on.
     position: Position,
-    /// That of the last fit.
+    /// That of the last step of all fits.
     recipe: Option<Recipe>,
     options: PlanOptions,
     /// The last plan and its memory.
@@ -351,7 +351,7 @@ impl State {
     fn fit(&mut self, samples: &Dataset, mut fit: Fit<'_>) -> Result<History> {
         self.check(samples)?;
         fit.validation.map_or(Ok(()), |validation| self.check(validation))?;
-        self.recipe = Some(self.recipe(samples, &fit)?);
+        let mut recipe = Some(self.recipe(samples, &fit)?);
         let batch = fit.batch_size.min(samples.len());
         let mut order = Order::new(samples.len())?;
         let mut history = History::default();
@@ -370,7 +370,7 @@ impl State {
             }
             self.prepare(batch)?;
             let start = Instant::now();
-            if self.epoch(epoch, samples, &order, &mut fit)?.is_break() {
+            if self.epoch(epoch, samples, &order, &mut fit, &mut recipe)?.is_break() {
                 break;
             }
             let seconds = start.elapsed().as_secs_f64();
@@ -390,11 +390,20 @@ impl State {
                 break;
             }
         }
+        // A fit of no steps changes nothing that there is.
+        self.recipe = self.recipe.take().or(recipe);
         Ok(history)
     }
 
-    /// What is left of an epoch.
-    fn epoch(&mut self, epoch: usize, samples: &Dataset, order: &Order, fit: &mut Fit<'_>) -> Result<ControlFlow<()>> {
+    /// What is left of an epoch. Its first step takes the recipe.
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        samples: &Dataset,
+        order: &Order,
+        fit: &mut Fit<'_>,
+        recipe: &mut Option<Recipe>,
+    ) -> Result<ControlFlow<()>> {
         let Session { plan, worker, labels } = self.session.as_mut().expect("prepared before an epoch");
         let Position { steps: done, score: mut total, .. } = self.position;
         let batches = order.batches_after(total.samples, plan.batch())?;
@@ -412,6 +421,7 @@ impl State {
             }
             total = total + score;
             (self.position.steps, self.position.score) = (step, total);
+            self.recipe = recipe.take().or_else(|| self.recipe.take());
             let (loss, accuracy) = (total.loss(), total.accuracy());
             let progress = Progress { epoch, step, steps, samples: total.samples, loss, accuracy };
             if (fit.observer)(Event::Batch(progress)).is_break() {

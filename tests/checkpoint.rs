@@ -189,6 +189,22 @@ fn there_is_no_checkpoint_before_a_fit() {
 }
 
 #[test]
+fn a_fit_without_a_step_leaves_the_recipe_of_the_steps_before() {
+    let mut trainer = Trainer::new(model(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    assert!(trainer.fit(&quadrants(40, 1), Fit::epochs(1).batch_size(0)).is_err());
+    assert!(trainer.checkpoint().is_err());
+    run(&mut trainer, STEPS + 2);
+    let before = trainer.checkpoint().unwrap().recipe;
+    trainer.fit(&samples(), Fit::epochs(0).batch_size(5).in_order()).unwrap();
+    trainer.fit(&samples(), Fit::until(1).batch_size(5).in_order()).unwrap();
+    let refused = trainer.fit(&quadrants(20, 1), Fit::until(2).like(&before).batch_size(5));
+    assert!(refused.is_err());
+    assert_eq!(trainer.checkpoint().unwrap().recipe, before);
+    trainer.fit(&samples(), Fit::until(2).like(&before).batch_size(5)).unwrap();
+    assert_eq!(trainer.checkpoint().unwrap().recipe.batch_size, 5);
+}
+
+#[test]
 fn the_same_checkpoint_gives_the_same_bytes() {
     let bytes = sound("bytes");
     assert_eq!(sound("bytes"), bytes);
