@@ -277,7 +277,8 @@ impl Trainer {
     /// two fits of two epochs equal one of four.
     ///
     /// # Errors
-    /// If samples do not fit the model, [`Position::MAX_EPOCHS`] are done and more are asked for, there are fewer than the epoch to be gone on with has done, or the loss becomes NaN
+    /// If samples do not fit the model, [`Position::MAX_EPOCHS`] are done and more are asked for, an epoch begun is to be gone on with in another
+    /// order, there are fewer than the epoch to be gone on with has done, or the loss becomes NaN
     /// or infinite: [`Error::NonFiniteLoss`], with the parameters as they were before that step.
     pub fn fit(&mut self, samples: &Dataset, fit: Fit<'_>) -> Result<History> {
         self.in_pool(|state| state.fit(samples, fit))
@@ -310,6 +311,16 @@ impl Trainer {
             None => rayon::scope(|_| run(state)),
         }
     }
+}
+
+/// Refuses to go on with an epoch in another order: some samples would be seen twice, others never.
+fn check_order(before: Option<Seed>, now: Option<Seed>) -> Result<()> {
+    if before == now {
+        return Ok(());
+    }
+    let [before, now] = [before, now].map(|seed| seed.map_or("as stored".into(), |seed| format!("of seed {}", seed.0)));
+    let problem = format!("the epoch begun has the order {before}, not {now}; complete it in that, then change");
+    Err(Error::Setting { name: "shuffle", problem })
 }
 
 impl State {
@@ -352,19 +363,21 @@ impl State {
         self.check(samples)?;
         fit.validation.map_or(Ok(()), |validation| self.check(validation))?;
         let mut recipe = Some(self.recipe(samples, &fit)?);
+        let epochs = self.position.epochs;
+        let last = match fit.length {
+            Length::More(more) => epochs.saturating_add(more),
+            Length::Total(total) => total,
+        };
+        // The number of an epoch stays far from an overflow, whatever a checkpoint or caller says.
+        if last > epochs && epochs >= Position::MAX_EPOCHS {
+            return Err(too_many_epochs(last));
+        }
+        let begun = self.recipe.as_ref().filter(|_| last > epochs && self.position.steps > 0);
+        begun.map_or(Ok(()), |begun| check_order(begun.shuffle, fit.shuffle))?;
         let batch = fit.batch_size.min(samples.len());
         let mut order = Order::new(samples.len())?;
         let mut history = History::default();
-        let last = match fit.length {
-            Length::More(epochs) => self.position.epochs.saturating_add(epochs),
-            Length::Total(epochs) => epochs,
-        };
-        // The number of an epoch stays far from an overflow, whatever a checkpoint or caller says.
-        let done = self.position.epochs;
-        if last > done && done >= Position::MAX_EPOCHS {
-            return Err(too_many_epochs(last));
-        }
-        for epoch in done + 1..=last.min(Position::MAX_EPOCHS) {
+        for epoch in epochs + 1..=last.min(Position::MAX_EPOCHS) {
             if let Some(seed) = fit.shuffle {
                 order.shuffle(seed, epoch);
             }

@@ -176,8 +176,24 @@ fn the_order_goes_on_without_shuffle_and_in_other_batches_too() {
 fn an_epoch_is_not_gone_on_with_on_fewer_samples_than_it_has_seen() {
     let mut trainer = Trainer::new(model(), Sgd::new(0.1), TrainConfig::default()).unwrap();
     run(&mut trainer, 3);
-    let message = trainer.fit(&quadrants(40, 1), Fit::epochs(1)).unwrap_err().to_string();
+    let message = trainer.fit(&quadrants(40, 1), Fit::epochs(1).shuffle(Seed(3))).unwrap_err().to_string();
     assert_eq!(message, "samples: 48 are done in the epoch to be gone on with, of only 40");
+}
+
+#[test]
+fn an_epoch_is_not_gone_on_with_in_another_order() {
+    let mut trainer = Trainer::resume(loaded("order", &sound("order")).unwrap(), TrainConfig::default()).unwrap();
+    let mut refusal = |fit: Fit<'_>| trainer.fit(&samples(), fit.batch_size(16)).unwrap_err().to_string();
+    let start = "shuffle: the epoch begun has the order of seed 3, not ";
+    let end = "; complete it in that, then change";
+    assert_eq!(refusal(Fit::epochs(1).shuffle(Seed(4))), format!("{start}of seed 4{end}"));
+    assert_eq!(refusal(Fit::until(2).in_order()), format!("{start}as stored{end}"));
+    assert_eq!(trainer.position().steps, 2);
+    trainer.fit(&samples(), Fit::until(1).in_order()).unwrap();
+    trainer.fit(&samples(), Fit::epochs(1).batch_size(16).shuffle(Seed(3))).unwrap();
+    // Between two epochs, the order may change.
+    trainer.fit(&samples(), Fit::epochs(1).in_order().observer(|_| ControlFlow::Break(()))).unwrap();
+    assert_eq!(trainer.checkpoint().unwrap().recipe.shuffle, None);
 }
 
 #[test]
@@ -382,8 +398,8 @@ fn another_level_engine_or_recipe_resumes_and_is_told() {
         let scalar = PlanOptions { level: Level::scalar(), ..auto() };
         assert_eq!(said(scalar, |_| (), |fit| fit), [("level", "scalar".to_owned())]);
     }
-    let slower = said(auto(), |sgd| sgd.learning_rate = 0.01, |fit| fit.batch_size(8).in_order());
-    let want = [("learning_rate", "0.01"), ("batch_size", "8"), ("shuffle", "none")];
+    let slower = said(auto(), |sgd| sgd.learning_rate = 0.01, |fit| fit.batch_size(8));
+    let want = [("learning_rate", "0.01"), ("batch_size", "8")];
     assert_eq!(slower, want.map(|(what, now)| (what, now.to_owned())));
 }
 
