@@ -36,6 +36,11 @@ pub struct Position {
     pub score: Score,
 }
 
+impl Position {
+    /// The most epochs of a training, all fits together.
+    pub const MAX_EPOCHS: usize = i32::MAX as usize;
+}
+
 /// The choices of a training that its bits depend on.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
@@ -68,10 +73,10 @@ impl Checkpoint {
     /// Checks what the parts must have in common.
     ///
     /// # Errors
-    /// If a choice of the recipe is out of range, the velocity is not as long as the optimiser needs, or the numbers of the
-    /// position contradict each other.
+    /// If a choice of the recipe is out of range, the velocity is not as long as the optimiser needs, there are more epochs
+    /// than [`Position::MAX_EPOCHS`], or the numbers of the position contradict each other.
     pub fn validate(&self) -> Result<()> {
-        let Checkpoint { model, velocity, position: Position { steps, score, .. }, recipe } = self;
+        let Checkpoint { model, velocity, position: Position { epochs, steps, score }, recipe } = self;
         recipe.sgd.validate()?;
         let expected = recipe.sgd.velocity_len(model.params().len());
         if velocity.len() != expected {
@@ -86,6 +91,9 @@ impl Checkpoint {
         if recipe.level.is_empty() || recipe.level.len() > 16 || !recipe.level.chars().all(char::is_alphanumeric) {
             return Err(Error::Setting { name: "level", problem: format!("{:?} is no name of one", recipe.level) });
         }
+        if *epochs > Position::MAX_EPOCHS {
+            return Err(too_many_epochs(*epochs));
+        }
         let begun = *steps > 0;
         let agree = score.samples >= *steps && score.correct <= score.samples && score.loss_sum.is_finite();
         if !agree || (!begun && *score != Score::default()) {
@@ -93,6 +101,11 @@ impl Checkpoint {
         }
         Ok(())
     }
+}
+
+/// What refuses so many epochs.
+pub(crate) fn too_many_epochs(epochs: usize) -> Error {
+    Error::Setting { name: "epochs", problem: format!("at most {}, got {epochs}", Position::MAX_EPOCHS) }
 }
 
 impl Recipe {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
+use crate::shape::product;
 
 /// The position of the largest of some outputs, the first of equals: the class they stand for.
 pub fn top_class(outputs: &[f32]) -> usize {
@@ -34,10 +35,14 @@ impl ConfusionMatrix {
     /// Counts `outputs` of `[labels][classes]` by label and largest output.
     ///
     /// # Errors
-    /// If there is no label, `outputs` are not as many for each, or a label is not the number of an output.
+    /// If there is no label, `outputs` are not as many for each, or a label is not the number of an output;
+    /// [`Error::TooLarge`] if there is no memory for the counts.
     pub fn new(labels: &[u32], outputs: &[f32]) -> Result<Self> {
         let classes = classes(labels, outputs)?;
-        let mut counts = vec![0; classes * classes];
+        let (what, mut counts) = ("confusion matrix", Vec::new());
+        let len = product(what, &[classes, classes])?;
+        counts.try_reserve_exact(len).map_err(|_| Error::TooLarge { what })?;
+        counts.resize(len, 0);
         for (&label, outputs) in labels.iter().zip(outputs.chunks(classes)) {
             counts[label as usize * classes + top_class(outputs)] += 1;
         }
@@ -210,5 +215,12 @@ precision % 100.0  66.7     -
         assert_eq!(message(&[0, 0], &[]), "outputs: expected 2, got 0");
         assert_eq!(message(&[0, 2], &[0.0; 4]), "label 1 is 2, but there are 2 classes");
         assert!(mistakes(&[2], &[0.0; 2]).is_err());
+    }
+
+    #[test]
+    fn a_matrix_that_no_memory_holds_is_refused() {
+        // 2^51 bytes of counts: more than an address space has.
+        let message = ConfusionMatrix::new(&[0], &vec![0.0; 1 << 24]).unwrap_err().to_string();
+        assert_eq!(message, "the size of the confusion matrix overflows the address space");
     }
 }

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::callbacks::{Event, Progress};
-use crate::checkpoint::{Checkpoint, Position, Recipe};
+use crate::checkpoint::{Checkpoint, Position, Recipe, too_many_epochs};
 use crate::data::{Dataset, Order};
 use crate::error::{Error, Result};
 use crate::history::{Epoch, History};
@@ -146,7 +146,7 @@ struct State {
     velocity: Vec<f32>,
     /// How far all fits have come: what the next shuffle depends on.
     position: Position,
-    /// That of the last fit.
+    /// That of the last step of all fits.
     recipe: Option<Recipe>,
     options: PlanOptions,
     /// The last plan and its memory.
@@ -277,7 +277,8 @@ impl Trainer {
     /// two fits of two epochs equal one of four.
     ///
     /// # Errors
-    /// If samples do not fit the model, there are fewer than the epoch to be gone on with has done, or the loss becomes NaN
+    /// If samples do not fit the model, [`Position::MAX_EPOCHS`] are done and more are asked for, an epoch begun is to be gone on with in another
+    /// order, there are fewer than the epoch to be gone on with has done, or the loss becomes NaN
     /// or infinite: [`Error::NonFiniteLoss`], with the parameters as they were before that step.
     pub fn fit(&mut self, samples: &Dataset, fit: Fit<'_>) -> Result<History> {
         self.in_pool(|state| state.fit(samples, fit))
@@ -310,6 +311,16 @@ impl Trainer {
             None => rayon::scope(|_| run(state)),
         }
     }
+}
+
+/// Refuses to go on with an epoch in another order: some samples would be seen twice, others never.
+fn check_order(before: Option<Seed>, now: Option<Seed>) -> Result<()> {
+    if before == now {
+        return Ok(());
+    }
+    let [before, now] = [before, now].map(|seed| seed.map_or("as stored".into(), |seed| format!("of seed {}", seed.0)));
+    let problem = format!("the epoch begun has the order {before}, not {now}; complete it in that, then change");
+    Err(Error::Setting { name: "shuffle", problem })
 }
 
 impl State {
@@ -351,21 +362,28 @@ impl State {
     fn fit(&mut self, samples: &Dataset, mut fit: Fit<'_>) -> Result<History> {
         self.check(samples)?;
         fit.validation.map_or(Ok(()), |validation| self.check(validation))?;
-        self.recipe = Some(self.recipe(samples, &fit)?);
+        let mut recipe = Some(self.recipe(samples, &fit)?);
+        let epochs = self.position.epochs;
+        let last = match fit.length {
+            Length::More(more) => epochs.saturating_add(more),
+            Length::Total(total) => total,
+        };
+        // The number of an epoch stays far from an overflow, whatever a checkpoint or caller says.
+        if last > epochs && epochs >= Position::MAX_EPOCHS {
+            return Err(too_many_epochs(last));
+        }
+        let begun = self.recipe.as_ref().filter(|_| last > epochs && self.position.steps > 0);
+        begun.map_or(Ok(()), |begun| check_order(begun.shuffle, fit.shuffle))?;
         let batch = fit.batch_size.min(samples.len());
         let mut order = Order::new(samples.len())?;
         let mut history = History::default();
-        let last = match fit.length {
-            Length::More(epochs) => self.position.epochs.saturating_add(epochs),
-            Length::Total(epochs) => epochs,
-        };
-        for epoch in self.position.epochs + 1..=last {
+        for epoch in epochs + 1..=last.min(Position::MAX_EPOCHS) {
             if let Some(seed) = fit.shuffle {
                 order.shuffle(seed, epoch);
             }
             self.prepare(batch)?;
             let start = Instant::now();
-            if self.epoch(epoch, samples, &order, &mut fit)?.is_break() {
+            if self.epoch(epoch, samples, &order, &mut fit, &mut recipe)?.is_break() {
                 break;
             }
             let seconds = start.elapsed().as_secs_f64();
@@ -385,11 +403,20 @@ impl State {
                 break;
             }
         }
+        // A fit of no steps changes nothing that there is.
+        self.recipe = self.recipe.take().or(recipe);
         Ok(history)
     }
 
-    /// What is left of an epoch.
-    fn epoch(&mut self, epoch: usize, samples: &Dataset, order: &Order, fit: &mut Fit<'_>) -> Result<ControlFlow<()>> {
+    /// What is left of an epoch. Its first step takes the recipe.
+    fn epoch(
+        &mut self,
+        epoch: usize,
+        samples: &Dataset,
+        order: &Order,
+        fit: &mut Fit<'_>,
+        recipe: &mut Option<Recipe>,
+    ) -> Result<ControlFlow<()>> {
         let Session { plan, worker, labels } = self.session.as_mut().expect("prepared before an epoch");
         let Position { steps: done, score: mut total, .. } = self.position;
         let batches = order.batches_after(total.samples, plan.batch())?;
@@ -407,6 +434,7 @@ impl State {
             }
             total = total + score;
             (self.position.steps, self.position.score) = (step, total);
+            self.recipe = recipe.take().or_else(|| self.recipe.take());
             let (loss, accuracy) = (total.loss(), total.accuracy());
             let progress = Progress { epoch, step, steps, samples: total.samples, loss, accuracy };
             if (fit.observer)(Event::Batch(progress)).is_break() {

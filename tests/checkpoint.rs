@@ -87,11 +87,13 @@ fn find(bytes: &[u8], text: &str) -> usize {
     bytes.windows(text.len()).position(|window| window == text.as_bytes()).unwrap_or_else(|| panic!("no {text}"))
 }
 
-/// Another text of the same length in the header, with a checksum to suit.
+/// Another text in the header, with a length of the header and a checksum to suit.
 fn forged(bytes: &[u8], text: &str, other: &str) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     let at = find(&bytes, text);
     bytes.splice(at..at + text.len(), other.bytes());
+    let (len, _) = bytes.split_first_chunk_mut().unwrap();
+    *len = (u64::from_le_bytes(*len) + other.len() as u64 - text.len() as u64).to_le_bytes();
     sealed(bytes)
 }
 
@@ -174,8 +176,24 @@ fn the_order_goes_on_without_shuffle_and_in_other_batches_too() {
 fn an_epoch_is_not_gone_on_with_on_fewer_samples_than_it_has_seen() {
     let mut trainer = Trainer::new(model(), Sgd::new(0.1), TrainConfig::default()).unwrap();
     run(&mut trainer, 3);
-    let message = trainer.fit(&quadrants(40, 1), Fit::epochs(1)).unwrap_err().to_string();
+    let message = trainer.fit(&quadrants(40, 1), Fit::epochs(1).shuffle(Seed(3))).unwrap_err().to_string();
     assert_eq!(message, "samples: 48 are done in the epoch to be gone on with, of only 40");
+}
+
+#[test]
+fn an_epoch_is_not_gone_on_with_in_another_order() {
+    let mut trainer = Trainer::resume(loaded("order", &sound("order")).unwrap(), TrainConfig::default()).unwrap();
+    let mut refusal = |fit: Fit<'_>| trainer.fit(&samples(), fit.batch_size(16)).unwrap_err().to_string();
+    let start = "shuffle: the epoch begun has the order of seed 3, not ";
+    let end = "; complete it in that, then change";
+    assert_eq!(refusal(Fit::epochs(1).shuffle(Seed(4))), format!("{start}of seed 4{end}"));
+    assert_eq!(refusal(Fit::until(2).in_order()), format!("{start}as stored{end}"));
+    assert_eq!(trainer.position().steps, 2);
+    trainer.fit(&samples(), Fit::until(1).in_order()).unwrap();
+    trainer.fit(&samples(), Fit::epochs(1).batch_size(16).shuffle(Seed(3))).unwrap();
+    // Between two epochs, the order may change.
+    trainer.fit(&samples(), Fit::epochs(1).in_order().observer(|_| ControlFlow::Break(()))).unwrap();
+    assert_eq!(trainer.checkpoint().unwrap().recipe.shuffle, None);
 }
 
 #[test]
@@ -184,6 +202,22 @@ fn there_is_no_checkpoint_before_a_fit() {
     assert_eq!(trainer.checkpoint().unwrap_err().to_string(), "checkpoint: there was no fit yet");
     trainer.fit(&samples(), Fit::epochs(0)).unwrap();
     assert_eq!(trainer.checkpoint().unwrap().position, Position::default());
+}
+
+#[test]
+fn a_fit_without_a_step_leaves_the_recipe_of_the_steps_before() {
+    let mut trainer = Trainer::new(model(), Sgd::new(0.1), TrainConfig::default()).unwrap();
+    assert!(trainer.fit(&quadrants(40, 1), Fit::epochs(1).batch_size(0)).is_err());
+    assert!(trainer.checkpoint().is_err());
+    run(&mut trainer, STEPS + 2);
+    let before = trainer.checkpoint().unwrap().recipe;
+    trainer.fit(&samples(), Fit::epochs(0).batch_size(5).in_order()).unwrap();
+    trainer.fit(&samples(), Fit::until(1).batch_size(5).in_order()).unwrap();
+    let refused = trainer.fit(&quadrants(20, 1), Fit::until(2).like(&before).batch_size(5));
+    assert!(refused.is_err());
+    assert_eq!(trainer.checkpoint().unwrap().recipe, before);
+    trainer.fit(&samples(), Fit::until(2).like(&before).batch_size(5)).unwrap();
+    assert_eq!(trainer.checkpoint().unwrap().recipe.batch_size, 5);
 }
 
 #[test]
@@ -229,10 +263,36 @@ fn forged_files_are_refused_or_sound() {
         }
         if let Ok(checkpoint) = loaded("forged", &sealed(forged)) {
             checkpoint.validate().unwrap_or_else(|error| panic!("{mutant}: {error}"));
+            // An epoch more may be refused, but is no panic.
+            let fit = Fit::epochs(1).like(&checkpoint.recipe);
+            let mut trainer = Trainer::resume(checkpoint, TrainConfig::default()).unwrap();
+            let epoch = trainer.position().epochs + 1;
+            if let Ok(history) = trainer.fit(&samples(), fit) {
+                assert_eq!(history.epochs[0].epoch, epoch, "{mutant}");
+            }
             loads += 1;
         }
     }
     assert!((10..1000).contains(&loads), "{loads} forgeries loaded");
+}
+
+#[test]
+fn more_epochs_than_can_be_are_refused() {
+    let bytes = sound("epochs");
+    let with = |epochs: usize| forged(&bytes, "epochs 1", &format!("epochs {epochs}"));
+    let most = Position::MAX_EPOCHS;
+    assert_eq!(refusal("epochs", &with(usize::MAX)), format!("epochs: at most {most}, got {}", usize::MAX));
+    assert_eq!(refusal("epochs", &with(most + 1)), format!("epochs: at most {most}, got {}", most + 1));
+    let resumed = |epochs, fit: Fit<'_>| {
+        let checkpoint = loaded("epochs", &with(epochs)).unwrap();
+        let fit = fit.like(&checkpoint.recipe);
+        Trainer::resume(checkpoint, TrainConfig::default()).unwrap().fit(&samples(), fit)
+    };
+    let last = resumed(most - 1, Fit::epochs(usize::MAX)).unwrap();
+    assert_eq!(last.epochs.iter().map(|epoch| epoch.epoch).collect::<Vec<_>>(), [most]);
+    assert_eq!(resumed(most, Fit::until(most)).unwrap(), History::default());
+    let message = resumed(most, Fit::epochs(1)).unwrap_err().to_string();
+    assert_eq!(message, format!("epochs: at most {most}, got {}", most + 1));
 }
 
 #[test]
@@ -338,8 +398,8 @@ fn another_level_engine_or_recipe_resumes_and_is_told() {
         let scalar = PlanOptions { level: Level::scalar(), ..auto() };
         assert_eq!(said(scalar, |_| (), |fit| fit), [("level", "scalar".to_owned())]);
     }
-    let slower = said(auto(), |sgd| sgd.learning_rate = 0.01, |fit| fit.batch_size(8).in_order());
-    let want = [("learning_rate", "0.01"), ("batch_size", "8"), ("shuffle", "none")];
+    let slower = said(auto(), |sgd| sgd.learning_rate = 0.01, |fit| fit.batch_size(8));
+    let want = [("learning_rate", "0.01"), ("batch_size", "8")];
     assert_eq!(slower, want.map(|(what, now)| (what, now.to_owned())));
 }
 

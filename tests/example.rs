@@ -403,6 +403,15 @@ fn a_reader_may_leave_and_the_weights_are_still_saved() {
 }
 
 #[test]
+fn more_epochs_than_can_be_counted_in_images_train() {
+    let flags = format!("--data {} --epochs {}", PLAIN.display(), u64::MAX);
+    let mut child = program("lenet5", &flags).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+}
+
+#[test]
 fn images_of_other_sizes_and_classes_train() {
     for (name, dims, classes) in [("16x16", &[16, 16][..], 3), ("20x24x3", &[20, 24, 3], 4), ("40x32", &[40, 32], 12)] {
         let dir = Images { dims, classes }.plain_dir(name);

@@ -48,7 +48,7 @@ fn show(event: Event, bar: &ProgressBar, epochs: usize, images: usize, screen: &
         Event::Batch(Progress { epoch, samples, loss, accuracy, .. }) => {
             bar.set_prefix(format!("epoch {epoch}/{epochs}"));
             bar.set_message(format!("loss {loss:.4}  accuracy {accuracy:.4}"));
-            bar.set_position(((epoch - 1) * images + samples) as u64);
+            bar.set_position(images_in(epoch - 1, images).saturating_add(samples as u64));
             interrupt::came()
         }
         Event::Epoch(epoch) => {
@@ -67,9 +67,14 @@ fn bar(options: &Options, position: Position, images: usize) -> Result<ProgressB
     }
     let rate = |state: &ProgressState, text: &mut dyn Write| _ = write!(text, "{:.0} images/s", state.per_sec());
     let style = ProgressStyle::with_template("{prefix}  {wide_bar} {percent:>3} %  {rate}  {eta} left  {msg}")?;
-    let done = position.epochs * images + position.score.samples;
-    let bar = ProgressBar::new((options.epochs * images) as u64).with_position(done as u64);
+    let done = images_in(position.epochs, images).saturating_add(position.score.samples as u64);
+    let bar = ProgressBar::new(images_in(options.epochs, images)).with_position(done);
     Ok(bar.with_style(style.with_key("rate", rate)))
+}
+
+/// All images of so many epochs; too many to count are as many as can be.
+fn images_in(epochs: usize, images: usize) -> u64 {
+    (epochs as u64).saturating_mul(images as u64)
 }
 
 fn line(epoch: &Epoch, epochs: usize) -> String {
