@@ -11,7 +11,6 @@ pub mod dense;
 mod gather;
 pub mod max_pool2d;
 pub mod pack;
-mod points;
 mod pool2d;
 mod tile;
 mod weights;

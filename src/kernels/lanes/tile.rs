@@ -239,38 +239,30 @@ pub(super) fn transform<S: Simd, T: Transform<I, O>, const I: usize, const O: us
 ) {
     assert!(from.fit(rows, cols, I, S::LANES, x.len()), "{from:?} of {}", x.len());
     assert!(to.fit(rows, cols, O, S::LANES, y.len()), "{to:?} of {}", y.len());
-    match (from.present.len() == I, to.present.len() == O) {
-        (true, true) => transform_checked::<S, T, I, O, true, true>(s, map, [rows, cols], (x, from), (y, to)),
-        (true, false) => transform_checked::<S, T, I, O, true, false>(s, map, [rows, cols], (x, from), (y, to)),
-        (false, true) => transform_checked::<S, T, I, O, false, true>(s, map, [rows, cols], (x, from), (y, to)),
-        (false, false) => transform_checked::<S, T, I, O, false, false>(s, map, [rows, cols], (x, from), (y, to)),
+    let all = (from.present.len(), to.present.len()) == (I, O);
+    if all {
+        transform_checked::<S, T, I, O, true>(s, map, [rows, cols], (x, from), (y, to));
+    } else {
+        transform_checked::<S, T, I, O, false>(s, map, [rows, cols], (x, from), (y, to));
     }
 }
 
-/// [`transform`] after its assertions. `ALL_X` and `ALL_Y` say that all vectors are there.
+/// [`transform`] after its assertions. `ALL` says that all vectors are there.
 #[inline(always)]
-fn transform_checked<
-    S: Simd,
-    T: Transform<I, O>,
-    const I: usize,
-    const O: usize,
-    const ALL_X: bool,
-    const ALL_Y: bool,
->(
+fn transform_checked<S: Simd, T: Transform<I, O>, const I: usize, const O: usize, const ALL: bool>(
     s: S,
     map: &T,
     [rows, cols]: [usize; 2],
     (x, from): (&[f32], &Vectors),
     (y, to): (&mut [f32], &Vectors),
 ) {
-    let [first_x, first_y] =
-        [(ALL_X, from), (ALL_Y, to)].map(|(all, vectors)| if all { 0 } else { vectors.present.start });
+    let [first_x, first_y] = [from, to].map(|vectors| if ALL { 0 } else { vectors.present.start });
     for row in 0..rows {
         for col in 0..cols {
             let (x_at, y_at) = (from.at + row * from.row + col * from.col, to.at + row * to.row + col * to.col);
             let mut vectors = [s.splat(0.0); I];
             for (i, v) in vectors.iter_mut().enumerate() {
-                if ALL_X || from.present.contains(&i) {
+                if ALL || from.present.contains(&i) {
                     let at = x_at + (i - first_x) * from.step;
                     // SAFETY: The vector is that of a row and a column and is there, so that it ends within `x` by the
                     // first assertion of `transform`.
@@ -278,7 +270,7 @@ fn transform_checked<
                 }
             }
             for (o, v) in map.apply(s, col, &vectors).into_iter().enumerate() {
-                if ALL_Y || to.present.contains(&o) {
+                if ALL || to.present.contains(&o) {
                     let at = y_at + (o - first_y) * to.step;
                     // SAFETY: The vector is that of a row and a column and is there, so that it ends within `y` by the
                     // second assertion of `transform`.

@@ -13,17 +13,14 @@
 //! Winograd: Arithmetic Complexity of Computations (1980); Lavin, Gray: Fast Algorithms for Convolutional Neural Networks
 //! (2015).
 
-use super::tile::Transform;
+use crate::kernels::lanes::tile::Transform;
 use crate::simd::Simd;
 
 /// Outputs of a tile.
 pub(super) const TILE: usize = 4;
 
-/// The most points.
-pub(super) const MAX_POINTS: usize = 8;
-
 /// The most pairs of points.
-const PAIRS: usize = (MAX_POINTS - 2) / 2;
+const PAIRS: usize = 3;
 
 /// The positive point of each pair.
 const POINTS: [f32; PAIRS] = [1.0, 2.0, 0.5];

@@ -1,0 +1,310 @@
+//! 2-D convolution, one image a lane, with fewer multiplications than its formula has.
+//!
+//! Winograd's minimal filtering `F(4, k)`: four neighbouring outputs of a row of `k` taps come from `k + 3` products instead
+//! of `4 k`. For `k` = 3 and 5, stride 1 and dilation 1 along the columns' axis; along the rows', anything that
+//! [`is_supported`] accepts. Tiles of four columns go to the values of polynomials at points and back; between, each
+//! point is a convolution of columns, which [`conv2d`] computes.
+//!
+//! The formula and the shapes are those of [`conv2d`]. With `*` the product point by point, `A`, `B` and `G` as below:
+//!
+//! | | |
+//! |---|---|
+//! | output | `y = A^T ((G w) * (B^T x))` |
+//! | gradient of the input | `dx = B ((G w) * (A dy))` |
+//! | gradient of the weights | `dw = G^T ((B^T x) * (A dy))` |
+//!
+//! `A`, `G`: values of polynomials of four and of `k` coefficients at 0, 1, -1, 2, -2, for `k` = 5 also at 1/2, -1/2, and "at
+//! infinity", which is the leading coefficient. `B^T`: the transpose of the interpolation from values there.
+//!
+//! # Error
+//! At most `(K + 4 (k + 3)) 2^-24` times the same formula on the absolute values of everything in it, where `K` terms are summed
+//! between the transforms: `kh in_c / groups + 1` of the output, `kh out_c / groups + 2` of the gradient of the input, to which
+//! two tiles add, and `n oh tiles + 1` of that of the weights. That is the classical bound: each sum of so many terms rounds as
+//! often. Every pass has three transforms of at most `k + 3` terms; the fourth `k + 3` stands for what strips of tall images
+//! add to each other. A NaN or an infinity taints all
+//! columns of its tile. An output that is zero for want of inputs and bias may be off as well, unless sums are short (at most
+//! 16 rows of taps times channels, as in a first layer): there it is zero.
+//!
+//! # Source
+//! Lavin, Gray: [Fast Algorithms for Convolutional Neural Networks](https://arxiv.org/abs/1509.09308) (2015).
+
+mod points;
+mod short;
+mod strips;
+
+use std::ops::Range;
+
+use self::points::{AddInputGradients, Inputs, OutputGradients, Outputs, TILE};
+pub(crate) use self::short::is_short;
+use self::strips::{Place, Side, strips};
+use super::tile::{Transform, transform};
+use super::{conv2d, weights};
+use crate::kernels::check_len;
+use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
+use crate::simd::{Level, dispatch};
+
+/// Whether a convolution can be computed so: three or five taps a row, stride and dilation 1 along it, every window with
+/// a place in the image, and values that fit the address space.
+pub fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
+    checked_len(level, shape).is_some()
+}
+
+/// Floats of scratch.
+///
+/// # Panics
+/// If the convolution is not supported.
+pub fn scratch_len(level: Level, shape: &Conv2dShape) -> usize {
+    checked_len(level, shape).expect("a convolution that is supported")
+}
+
+/// The same, if the convolution is supported.
+fn checked_len(level: Level, shape: &Conv2dShape) -> Option<usize> {
+    let Conv2dShape { h, w, .. } = shape;
+    if !matches!((w.kernel, w.stride, w.dilation), (3 | 5, 1, 1)) || !h.is_on_input() || !w.is_on_input() {
+        return None;
+    }
+    let points = points_of(shape);
+    let copies = if is_short(shape) { 2 } else { 1 };
+    let weights = (shape.w_len() / shape.w.kernel).checked_mul(copies * points)?;
+    strips::checked_len(level.lanes(), shape)?.checked_add(weights).filter(|&len| len <= MAX_LEN)
+}
+
+/// Products of a row of outputs and a row of taps, where there would be one for each pair of them.
+pub(crate) fn products_of_row(shape: &Conv2dShape) -> usize {
+    shape.w.output.div_ceil(TILE).saturating_mul(points_of(shape))
+}
+
+fn points_of(shape: &Conv2dShape) -> usize {
+    shape.w.kernel + TILE - 1
+}
+
+/// The output, with bias `b` if there is one, and nothing below `floor`: 0 for ReLU, negative infinity for no activation.
+///
+/// # Panics
+/// If the convolution is not supported, or a slice has not the length of its shape.
+#[allow(clippy::too_many_arguments)]
+pub fn forward(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+    floor: f32,
+    y: &mut [f32],
+    scratch: &mut [f32],
+) {
+    check(level, shape, n, [x, w, y, scratch]);
+    if let Some(b) = b {
+        check_len!(b, shape.out_c);
+    }
+    if n == 0 {
+        return;
+    }
+    match points_of(shape) {
+        6 => Winograd::<6> { level, shape }.forward(x, w, Outputs { b, floor }, y, scratch),
+        _ => Winograd::<8> { level, shape }.forward(x, w, Outputs { b, floor }, y, scratch),
+    }
+}
+
+/// The gradient `dx` of the input.
+///
+/// # Panics
+/// See [`forward`].
+pub fn backward_input(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    dy: &[f32],
+    w: &[f32],
+    dx: &mut [f32],
+    scratch: &mut [f32],
+) {
+    check(level, shape, n, [dx, w, dy, scratch]);
+    if n == 0 {
+        return;
+    }
+    match points_of(shape) {
+        6 => Winograd::<6> { level, shape }.backward_input(dy, w, dx, scratch),
+        _ => Winograd::<8> { level, shape }.backward_input(dy, w, dx, scratch),
+    }
+}
+
+/// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
+///
+/// # Panics
+/// See [`forward`].
+#[allow(clippy::too_many_arguments)]
+pub fn backward_params(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+    scratch: &mut [f32],
+) {
+    check(level, shape, n, [x, dw, dy, scratch]);
+    if let Some(db) = db {
+        weights::bias(level, shape.out_c, dy, db);
+    }
+    if n == 0 {
+        return;
+    }
+    match points_of(shape) {
+        6 => Winograd::<6> { level, shape }.backward_params(x, dy, dw, scratch),
+        _ => Winograd::<8> { level, shape }.backward_params(x, dy, dw, scratch),
+    }
+}
+
+fn check(level: Level, shape: &Conv2dShape, n: usize, [x, w, y, scratch]: [&[f32]; 4]) {
+    assert!(is_supported(level, shape), "a convolution that winograd does not support");
+    check_len!(x, batch_len(batch_len(n, level.lanes()), shape.x_len()));
+    check_len!(w, shape.w_len());
+    check_len!(y, batch_len(batch_len(n, level.lanes()), shape.y_len()));
+    check_len!(scratch, scratch_len(level, shape));
+}
+
+/// A convolution by values at `N` points.
+struct Winograd<'a, const N: usize> {
+    level: Level,
+    shape: &'a Conv2dShape,
+}
+
+impl<const N: usize> Winograd<'_, N> {
+    fn forward(&self, x: &[f32], w: &[f32], outputs: Outputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
+        if is_short(self.shape) {
+            return self.forward_at_once(x, w, outputs, y, scratch);
+        }
+        let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
+        self.weight_values(w, weights);
+        for (x, y) in x.chunks_exact(self.x_block()).zip(y.chunks_exact_mut(self.y_block())) {
+            for strip in strips(self.level.lanes(), self.shape) {
+                let (u, m) = strip.split(scratch);
+                self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
+                for ((w, u), m) in weights
+                    .chunks_exact(self.weights_len())
+                    .zip(strip.inputs.planes(u))
+                    .zip(strip.outputs.planes_mut(m))
+                {
+                    conv2d::forward(self.level, &strip.column, strip.tiles, u, w, None, f32::NEG_INFINITY, m);
+                }
+                self.map::<_, N, TILE>(&outputs, &strip.outputs, (m, Side::values), (y, Side::image));
+            }
+        }
+    }
+
+    fn backward_input(&self, dy: &[f32], w: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
+        let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
+        self.weight_values(w, weights);
+        dx.fill(0.0);
+        for (dy, dx) in dy.chunks_exact(self.y_block()).zip(dx.chunks_exact_mut(self.x_block())) {
+            for strip in strips(self.level.lanes(), self.shape) {
+                let (m, z) = strip.split(scratch);
+                self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
+                for ((w, z), m) in weights
+                    .chunks_exact(self.weights_len())
+                    .zip(strip.outputs.planes(z))
+                    .zip(strip.inputs.planes_mut(m))
+                {
+                    conv2d::backward_input(self.level, &strip.column, strip.tiles, z, w, m);
+                }
+                self.map::<_, N, N>(&AddInputGradients, &strip.inputs, (m, Side::values), (dx, Side::image));
+            }
+        }
+    }
+
+    fn backward_params(&self, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
+        let (gradients, scratch) = scratch.split_at_mut(N * self.weights_len());
+        gradients.fill(0.0);
+        for (x, dy) in x.chunks_exact(self.x_block()).zip(dy.chunks_exact(self.y_block())) {
+            for strip in strips(self.level.lanes(), self.shape) {
+                let (u, z) = strip.split(scratch);
+                self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
+                self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
+                for ((dw, u), z) in gradients
+                    .chunks_exact_mut(self.weights_len())
+                    .zip(strip.inputs.planes(u))
+                    .zip(strip.outputs.planes(z))
+                {
+                    conv2d::backward_params(self.level, &strip.column, strip.tiles, u, z, dw, None);
+                }
+            }
+        }
+        self.add_weight_gradients(gradients, dw);
+    }
+
+    /// Maps every tile of a strip on one side, from a place to another.
+    fn map<T: Transform<I, O>, const I: usize, const O: usize>(
+        &self,
+        map: &T,
+        side: &Side,
+        (x, from): (&[f32], Place),
+        (y, to): (&mut [f32], Place),
+    ) {
+        dispatch!(self.level, s => {
+            for tile in side.tiles.clone() {
+                transform(s, map, [side.rows, side.channels], (x, &from(side, tile)), (&mut *y, &to(side, tile)));
+            }
+        })
+    }
+
+    fn weight_values(&self, w: &[f32], values: &mut [f32]) {
+        let (taps, run) = (self.shape.w.kernel, self.run());
+        dispatch!(self.level, s => {
+            for (row, w) in w.chunks_exact(taps * run).enumerate() {
+                for part in parts(run, self.level.lanes()) {
+                    let mut taps = [s.splat(0.0); N];
+                    for (tap, w) in taps.iter_mut().zip(w.chunks_exact(run)) {
+                        *tap = s.load_padded(&w[part.clone()], 0.0);
+                    }
+                    for (v, values) in points::weights(s, &taps).into_iter().zip(values.chunks_exact_mut(self.weights_len())) {
+                        s.store_cut(v, &mut values[row * run..][part.clone()]);
+                    }
+                }
+            }
+        })
+    }
+
+    fn add_weight_gradients(&self, gradients: &[f32], dw: &mut [f32]) {
+        let (taps, run) = (self.shape.w.kernel, self.run());
+        dispatch!(self.level, s => {
+            for (row, dw) in dw.chunks_exact_mut(taps * run).enumerate() {
+                for part in parts(run, self.level.lanes()) {
+                    let mut values = [s.splat(0.0); N];
+                    for (v, gradients) in values.iter_mut().zip(gradients.chunks_exact(self.weights_len())) {
+                        *v = s.load_padded(&gradients[row * run..][part.clone()], 0.0);
+                    }
+                    for (v, dw) in points::weight_gradients(s, &values).into_iter().zip(dw.chunks_exact_mut(run)) {
+                        let dw = &mut dw[part.clone()];
+                        s.store_cut(s.add(v, s.load_padded(dw, 0.0)), dw);
+                    }
+                }
+            }
+        })
+    }
+
+    /// Weights of one tap.
+    fn run(&self) -> usize {
+        self.shape.in_c / self.shape.groups * self.shape.out_c
+    }
+
+    /// Weights at one point: a tap of each row.
+    fn weights_len(&self) -> usize {
+        self.shape.h.kernel * self.run()
+    }
+
+    fn x_block(&self) -> usize {
+        self.shape.x_len() * self.level.lanes()
+    }
+
+    fn y_block(&self) -> usize {
+        self.shape.y_len() * self.level.lanes()
+    }
+}
+
+/// Parts of at most `size` that cover `len`.
+fn parts(len: usize, size: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len).step_by(size).map(move |start| start..len.min(start + size))
+}

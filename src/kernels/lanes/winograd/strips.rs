@@ -1,0 +1,191 @@
+//! Strips: how an image is cut into tiles that stay in the cache, and where their pixels and values lie.
+
+use std::ops::Range;
+
+use super::points::TILE;
+use super::points_of;
+use super::short::is_short;
+use crate::kernels::lanes::tile::Vectors;
+use crate::shape::{Axis, Conv2dShape};
+
+/// Floats that the values of a strip of tiles should not exceed, so that they stay in the cache. With so many, all tiles
+/// of LeNet-5's first layer are one strip: in `examples/roofline.rs` its weight gradient takes 78 ms an epoch, with strips of
+/// 64 Ki floats 88, with 256 Ki the same.
+const STRIP_LEN: usize = 144 * 1024;
+
+/// The least output rows of a strip: rows at its edges have values in two strips.
+const MIN_ROWS: usize = 8;
+
+/// Floats of the values of a tile of columns with these rows, before and after the products.
+fn strip_len(lanes: usize, shape: &Conv2dShape, rows: &Axis) -> Option<usize> {
+    let [inputs, outputs] = [rows.input.checked_mul(shape.in_c)?, rows.output.checked_mul(shape.out_c)?];
+    let magnitudes = if is_short(shape) { inputs.checked_mul(TILE)? } else { 0 };
+    let values = inputs.checked_add(outputs)?.checked_mul(points_of(shape))?;
+    values.checked_add(magnitudes)?.checked_mul(lanes)
+}
+
+/// Floats of the values of any strip.
+pub(super) fn checked_len(lanes: usize, shape: &Conv2dShape) -> Option<usize> {
+    let (rows, tiles) = strip_size(lanes, shape)?;
+    let (band, _) = shape.h.band(0..rows);
+    // Further down, no padding takes the place of inputs.
+    let longest = Axis { input: shape.h.input.min(band.input + band.before), ..band };
+    strip_len(lanes, shape, &longest)?.checked_mul(tiles)?.checked_add(2 * points_of(shape) * lanes)
+}
+
+/// Output rows and tiles of a strip.
+fn strip_size(lanes: usize, shape: &Conv2dShape) -> Option<(usize, usize)> {
+    let (rows, tiles) = (shape.h.output, shape.w.output.div_ceil(TILE));
+    let len = strip_len(lanes, shape, &shape.h)?;
+    let bands = len.div_ceil(STRIP_LEN).min(rows.div_ceil(MIN_ROWS));
+    Some((rows.div_ceil(bands), (STRIP_LEN / len).clamp(1, tiles)))
+}
+
+/// The strips of a block, from the top.
+pub(super) fn strips(lanes: usize, shape: &Conv2dShape) -> impl Iterator<Item = Strip> {
+    let (shape, points, all_tiles) = (*shape, points_of(shape), shape.w.output.div_ceil(TILE));
+    let (rows, tiles) = strip_size(lanes, &shape).expect("a convolution that is supported");
+    (0..shape.h.output).step_by(rows).flat_map(move |row| {
+        let (band, first_row) = shape.h.band(row..shape.h.output.min(row + rows));
+        (0..all_tiles).step_by(tiles).map(move |tile| {
+            let tiles = tile..all_tiles.min(tile + tiles);
+            let Axis { input: width, before, .. } = shape.w;
+            Strip {
+                column: shape.column(band),
+                tiles: tiles.len(),
+                inputs: Side {
+                    lanes,
+                    points,
+                    tiles: tiles.clone(),
+                    first_row,
+                    rows: band.input,
+                    channels: shape.in_c,
+                    width,
+                    before,
+                    most: points,
+                },
+                outputs: Side {
+                    lanes,
+                    points,
+                    tiles,
+                    first_row: row,
+                    rows: band.output,
+                    channels: shape.out_c,
+                    width: shape.w.output,
+                    before: 0,
+                    most: TILE,
+                },
+            }
+        })
+    })
+}
+
+/// Some tiles of some output rows.
+pub(super) struct Strip {
+    /// One column of it.
+    pub column: Conv2dShape,
+    pub tiles: usize,
+    pub inputs: Side,
+    pub outputs: Side,
+}
+
+impl Strip {
+    /// Where the values of its inputs and outputs lie.
+    pub fn split<'a>(&self, scratch: &'a mut [f32]) -> (&'a mut [f32], &'a mut [f32]) {
+        let (inputs, rest) = scratch.split_at_mut(self.inputs.points * self.inputs.stride());
+        (inputs, &mut rest[..self.outputs.points * self.outputs.stride()])
+    }
+}
+
+/// What a strip covers of an image, on one side of the convolution.
+pub(super) struct Side {
+    lanes: usize,
+    points: usize,
+    pub tiles: Range<usize>,
+    first_row: usize,
+    pub rows: usize,
+    pub channels: usize,
+    /// Columns of the image, and of the padding before.
+    width: usize,
+    before: usize,
+    /// Columns of a tile.
+    most: usize,
+}
+
+/// Where the vectors of a tile lie.
+pub(super) type Place = fn(&Side, usize) -> Vectors;
+
+impl Side {
+    /// The columns of a tile.
+    pub fn image(&self, tile: usize) -> Vectors {
+        let (start, step) = (tile * TILE, self.channels * self.lanes);
+        let present = self.before.saturating_sub(start)..self.most.min(self.width + self.before - start);
+        let col = start + present.start - self.before;
+        let at = (self.first_row * self.width + col) * step;
+        Vectors { present, at, step, row: self.width * step, col: self.lanes }
+    }
+
+    /// The values of a tile.
+    pub fn values(&self, tile: usize) -> Vectors {
+        let row = self.channels * self.lanes;
+        let at = (tile - self.tiles.start) * self.rows * row;
+        Vectors { present: 0..self.points, at, step: self.stride(), row, col: self.lanes }
+    }
+
+    /// The values of a tile, those of a pixel beside each other.
+    pub fn values_beside(&self, tile: usize) -> Vectors {
+        self.beside(tile, self.points)
+    }
+
+    /// A number for each output of a tile, those of a pixel beside each other.
+    pub fn tile_beside(&self, tile: usize) -> Vectors {
+        self.beside(tile, TILE)
+    }
+
+    fn beside(&self, tile: usize, count: usize) -> Vectors {
+        let (step, col) = (self.lanes, count * self.lanes);
+        let row = self.channels * col;
+        Vectors { present: 0..count, at: (tile - self.tiles.start) * self.rows * row, step, row, col }
+    }
+
+    /// The values at each point.
+    pub fn planes<'a>(&self, values: &'a [f32]) -> impl Iterator<Item = &'a [f32]> {
+        values.chunks_exact(self.stride()).map(|values| &values[..self.plane()])
+    }
+
+    pub fn planes_mut<'a>(&self, values: &'a mut [f32]) -> impl Iterator<Item = &'a mut [f32]> {
+        values.chunks_exact_mut(self.stride()).map(|values| &mut values[..self.plane()])
+    }
+
+    /// How far apart those at neighbouring points lie: not a power of two, or they would share cache lines.
+    fn stride(&self) -> usize {
+        self.plane() + self.lanes
+    }
+
+    /// Floats of the values of all tiles at one point.
+    pub fn plane(&self) -> usize {
+        self.tiles.len() * self.rows * self.channels * self.lanes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shape::{Shape, Window};
+
+    /// The geometries that tests/winograd.rs takes for images of many strips are such.
+    #[test]
+    fn large_images_take_several_strips() {
+        let strips = |(h, w, c), filters, window: &Window| {
+            let shape = Conv2dShape::new(Shape::hwc(h, w, c), filters, 1, window).unwrap();
+            let (rows, tiles) = strip_size(8, &shape).unwrap();
+            (shape.h.output.div_ceil(rows), shape.w.output.div_ceil(TILE).div_ceil(tiles), is_short(&shape))
+        };
+        let tall = strips((150, 9, 40), 24, &Window { stride: (2, 1).into(), ..Window::new((5, 3)) });
+        assert!(matches!(tall, (3.., _, false)), "{tall:?}");
+        let wide = strips((40, 90, 3), 6, &Window::new(5));
+        assert!(matches!(wide, (1, 2.., true)), "{wide:?}");
+        let short = strips((400, 7, 3), 70, &Window::new(3));
+        assert!(matches!(short, (3.., _, true)), "{short:?}");
+    }
+}
