@@ -295,6 +295,7 @@ fn auto_saves_products_where_it_is_faster() {
         assert_eq!(fast(level, (8, 8, 128), Conv2d::new(128, 3).same()), some, "{level}");
         assert!(!fast(level, (5, 5, 16), Conv2d::new(120, 5)), "{level}: one column");
         assert!(!fast(level, (8, 2, 64), Conv2d::new(64, 3).same()), "{level}: two columns");
+        assert!(!fast(level, (10, 10, 16), Conv2d::new(4, 3)), "{level}: few channels");
         assert!(!fast(level, (12, 12, 32), Conv2d::new(32, 3).groups(32)), "{level}: not measured");
     }
 }

@@ -20,9 +20,14 @@ const HALF: usize = 2;
 /// Channels from which on a convolution is a wide one.
 const WIDE: usize = 32;
 
-/// The least part of products that a fast convolution must save, as the products of this many rows of tiles to those of two
-/// rows of the output: tiles reach beyond narrow outputs. Measured on outputs of 1 to 32 columns.
-const ROWS_OF_TILES: usize = 3;
+/// Multiply-adds that take as long as the way of one pixel of a channel to its value at a point and back, in all three passes;
+/// and where values of the output stay in registers, in the two passes of a first layer. Measured with both levels on outputs
+/// of 1 to 32 columns and 4 to 64 channels, and on the first layers of `examples/roofline.rs`.
+const TRANSFORM: u128 = 8;
+const SHORT_TRANSFORM: u128 = 4;
+
+/// What a fast convolution must save by that count, as direct to fast ones: all that were measured slower save less.
+const SAVING: (u128, u128) = (5, 4);
 
 /// The least terms of a sum that are worth going to values at points and back: with 16 lanes all, with 8, which come with
 /// half as many registers, a few more. Measured a pass at a time on convolutions of 1 to 128 channels.
@@ -47,11 +52,11 @@ impl Engine {
 }
 
 impl Algorithm {
-    /// Whether a step in lanes is to be computed with fewer products.
-    pub(super) fn is_fast(self, step: &Step, level: Level) -> bool {
+    /// Whether a step in lanes is to be computed with fewer products; the first one needs no gradient of its input.
+    pub(super) fn is_fast(self, step: &Step, is_first: bool, level: Level) -> bool {
         let Op::Conv2d(shape) = step.op else { return false };
         let pays = match self {
-            Algorithm::Auto => is_faster(&shape, level),
+            Algorithm::Auto => is_faster(&shape, is_first, level),
             Algorithm::Direct => false,
             Algorithm::Fast => true,
         };
@@ -59,10 +64,18 @@ impl Algorithm {
     }
 }
 
-fn is_faster(shape: &Conv2dShape, level: Level) -> bool {
+fn is_faster(shape: &Conv2dShape, is_first: bool, level: Level) -> bool {
     let enough = level.lanes() > 8 || shape.terms() >= TERMS_OF_8_LANES;
-    let saves = winograd::products_of_row(shape).saturating_mul(ROWS_OF_TILES) <= 2 * shape.w.output * shape.w.kernel;
-    level != Level::scalar() && shape.groups == 1 && enough && saves
+    if level == Level::scalar() || shape.groups > 1 || !enough {
+        return false;
+    }
+    let [kh, kw, ow, in_c, out_c] =
+        [shape.h.kernel, shape.w.kernel, shape.w.output, shape.in_c, shape.out_c].map(|size| size as u128);
+    let (products, channels) = (kh.saturating_mul(in_c * out_c), in_c + out_c);
+    let transforms = channels * if is_first && winograd::is_short(shape) { SHORT_TRANSFORM } else { TRANSFORM };
+    let fast = (winograd::products_of_row(shape) as u128).saturating_mul(products + transforms);
+    let direct = (ow * kw).saturating_mul(products);
+    direct.saturating_mul(SAVING.1) >= fast.saturating_mul(SAVING.0)
 }
 
 /// Whether three quarters of a network's multiply-adds are in wide convolutions.

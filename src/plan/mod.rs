@@ -81,7 +81,7 @@ impl fmt::Display for Engine {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Algorithm {
-    /// Whichever is expected to be fastest for each; depends on its shape and the level alone.
+    /// Whichever is expected to be fastest for each; depends on its shape, its place and the level alone.
     #[default]
     Auto,
     /// Every product of the formula.
@@ -144,7 +144,9 @@ impl Plan {
         }
         let engine = options.engine.choose(&steps, batch, options.level);
         if engine == Engine::Lanes {
-            steps.iter_mut().for_each(|step| step.fast = options.algorithm.is_fast(step, options.level));
+            for (index, step) in steps.iter_mut().enumerate() {
+                step.fast = options.algorithm.is_fast(step, index == 0, options.level);
+            }
         }
         let arena = Arena::new(engine, options.level, &steps, batch)?;
         let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));
