@@ -4,18 +4,22 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{ArgGroup, Parser, ValueEnum};
 use convlane::io::atomic;
 use convlane::io::safetensors::{self, Format};
 use convlane::prelude::*;
 use networks::networks;
 
+#[allow(dead_code)]
+#[path = "shared/cli.rs"]
+mod cli;
 #[path = "../benches/networks/mod.rs"]
 #[allow(dead_code)]
 mod networks;
 
 /// Converts weights of LeNet-5, and writes the logits that they give the MNIST test images.
 #[derive(Parser)]
+#[command(group = ArgGroup::new("output").required(true).multiple(true).args(["save", "logits"]))]
 struct Options {
     /// The weights
     #[arg(value_name = "FILE.safetensors")]
@@ -24,7 +28,7 @@ struct Options {
     #[arg(long, default_value = "keras")]
     from: Layout,
     /// Names and layout of what --save writes
-    #[arg(long, default_value = "keras")]
+    #[arg(long, default_value = "keras", requires = "save")]
     to: Layout,
     /// Writes the weights
     #[arg(long, value_name = "FILE.safetensors")]
@@ -50,13 +54,7 @@ impl From<Layout> for Format {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::run(|options| run(options).map(|()| ExitCode::SUCCESS))
 }
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {

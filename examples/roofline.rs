@@ -10,8 +10,14 @@ use convlane::kernels::cross_entropy::Targets;
 use convlane::plan::{Part, Profile};
 use convlane::prelude::*;
 use convlane::rng::Rng;
+use names::{algorithm, engine, level};
 use networks::{Network, networks};
 
+#[allow(dead_code)]
+#[path = "shared/cli.rs"]
+mod cli;
+#[path = "shared/names.rs"]
+mod names;
 #[path = "../benches/networks/mod.rs"]
 mod networks;
 #[path = "../benches/peak/mod.rs"]
@@ -41,13 +47,7 @@ struct Options {
 }
 
 fn main() -> ExitCode {
-    match run(&Options::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    cli::run(|options| run(options).map(|()| ExitCode::SUCCESS))
 }
 
 /// Multiply-adds of the steps of a round.
@@ -146,22 +146,4 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn network(name: &str) -> Result<Network, String> {
     let names = networks().map(|network| network.name).join(", ");
     networks().into_iter().find(|network| network.name == name).ok_or_else(|| format!("expected one of {names}"))
-}
-
-fn algorithm(name: &str) -> Result<Algorithm, String> {
-    let algorithms = [Algorithm::Auto, Algorithm::Direct, Algorithm::Fast];
-    let found = algorithms.into_iter().find(|algorithm| algorithm.to_string() == name);
-    found.ok_or_else(|| "expected auto, direct or fast".into())
-}
-
-fn engine(name: &str) -> Result<Engine, String> {
-    let engines = [Engine::Auto, Engine::Nhwc, Engine::Lanes];
-    engines.into_iter().find(|engine| engine.to_string() == name).ok_or_else(|| "expected auto, nhwc or lanes".into())
-}
-
-fn level(name: &str) -> Result<Level, String> {
-    Level::available().find(|level| level.name() == name).ok_or_else(|| {
-        let names = Level::available().map(Level::name).collect::<Vec<_>>().join(", ");
-        format!("this CPU has {names}")
-    })
 }

@@ -140,4 +140,8 @@ fn the_example_converts_there_and_back() {
     assert_eq!(fs::read(&back).unwrap(), fs::read(&start).unwrap());
     let refused = program("exchange", &format!("{torch} --save {back}")).output().unwrap();
     assert!(String::from_utf8(refused.stderr).unwrap().contains("has no tensor conv2d.kernel"));
+    for idle in [start.clone(), format!("{start} --to pytorch --logits {back}")] {
+        let output = program("exchange", &idle).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{idle}: {output:?}");
+    }
 }

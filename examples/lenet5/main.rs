@@ -3,6 +3,8 @@
 mod choices;
 mod data;
 mod interrupt;
+#[path = "../shared/names.rs"]
+mod names;
 mod options;
 mod pictures;
 mod progress;

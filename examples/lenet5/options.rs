@@ -6,6 +6,7 @@ use clap::Parser;
 use convlane::plot::Format;
 use convlane::prelude::*;
 
+use crate::names::{algorithm, engine, level};
 use crate::shared::cli::at_least_one;
 
 /// Trains LeNet-5 on MNIST and prints loss and accuracy.
@@ -91,20 +92,6 @@ impl Options {
     }
 }
 
-fn engine(name: &str) -> Result<Engine, String> {
-    named(name, [Engine::Auto, Engine::Nhwc, Engine::Lanes])
-}
-
-fn algorithm(name: &str) -> Result<Algorithm, String> {
-    named(name, [Algorithm::Auto, Algorithm::Direct, Algorithm::Fast])
-}
-
-/// The value that prints itself as `name`.
-fn named<T: ToString, const N: usize>(name: &str, values: [T; N]) -> Result<T, String> {
-    let names = values.each_ref().map(T::to_string).join(", ");
-    values.into_iter().find(|value| value.to_string() == name).ok_or_else(|| format!("expected one of {names}"))
-}
-
 fn threads(text: &str) -> Result<usize, String> {
     match at_least_one(text)? {
         threads if threads > Threads::MAX => Err(format!("at most {}, got {threads}", Threads::MAX)),
@@ -118,16 +105,6 @@ fn step_length(text: &str) -> Result<f64, String> {
         Ok(rate) => Err(format!("must be finite and at least 0, got {rate}")),
         Err(error) => Err(error.to_string()),
     }
-}
-
-fn level(name: &str) -> Result<Level, String> {
-    let level = match name {
-        "scalar" => Some(Level::scalar()),
-        "avx2" => Level::avx2(),
-        "avx512" => Level::avx512(),
-        _ => return Err("expected scalar, avx2 or avx512".into()),
-    };
-    level.ok_or_else(|| "this CPU has no such instructions".into())
 }
 
 fn picture(path: &str) -> Result<PathBuf, String> {
