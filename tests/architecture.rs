@@ -23,8 +23,7 @@ const FLOORS: [&[&str]; 8] = [
 const REFERENCE: (&str, [&str; 2]) = ("reference", ["layer", "shape"]);
 
 /// The files with unsafe code.
-const UNSAFE: [&str; 4] =
-    ["src/kernels/lanes/tile.rs", "src/kernels/nhwc/gemm.rs", "src/simd/avx2.rs", "src/simd/avx512.rs"];
+const UNSAFE: [&str; 4] = ["src/kernels/tile.rs", "src/kernels/nhwc/gemm.rs", "src/simd/avx2.rs", "src/simd/avx512.rs"];
 
 /// The files that know of threads.
 const RAYON: [&str; 10] = [

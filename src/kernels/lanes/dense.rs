@@ -10,7 +10,7 @@
 //! | `scratch` | [`scratch_len`] |
 
 use super::conv2d;
-use super::tile::{self, Steps, Terms, best_size, starts};
+use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
 use crate::kernels::{check_len, update};
 use crate::shape::{DenseShape, batch_len};
 use crate::simd::{Level, MAX_LANES, Simd, dispatch};

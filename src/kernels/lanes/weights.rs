@@ -1,7 +1,7 @@
 //! Parameter gradients: products of inputs and output gradients, summed over pixels, then over lanes.
 
-use super::tile::{SQUARE, Square, Walk, best_size, correlate, starts};
 use crate::kernels::check_len;
+use crate::kernels::tile::{SQUARE, Square, Walk, best_size, correlate, starts};
 use crate::simd::{Level, Simd, dispatch};
 
 /// Products of neighbouring vectors of an input and of an output gradient, over the pixels of a walk.

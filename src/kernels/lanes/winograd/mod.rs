@@ -37,9 +37,9 @@ use std::ops::Range;
 use self::points::{AddInputGradients, Inputs, OutputGradients, Outputs, TILE};
 pub(crate) use self::short::is_short;
 use self::strips::{Place, Side, strips};
-use super::tile::{Transform, transform};
 use super::{conv2d, weights};
 use crate::kernels::check_len;
+use crate::kernels::tile::{Transform, transform};
 use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
 

@@ -1,4 +1,5 @@
-//! Register tiles: the inner loops of every product in the lanes layout.
+//! Register tiles: the inner loops of every product of vectors and numbers. In lanes the vectors are pixels of several images
+//! and the numbers weights; in NHWC the vectors are weights of several channels and the numbers pixels.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -102,20 +103,20 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
     }
 }
 
-/// Writes `max(floor, sums[c][p])` to `y`, in which pixels lie so far apart and channels a vector.
+/// Writes `max(floor, sums[c][p])` to `y`, in which channels and pixels lie so far apart.
 #[inline(always)]
 pub(super) fn store<S: Simd, const C: usize, const P: usize>(
     s: S,
     sums: &[[S::V; P]; C],
     floor: S::V,
     y: &mut [f32],
-    pixel: usize,
+    [channel, pixel]: [usize; 2],
 ) {
-    let end = distance(P, pixel).and_then(|last| last.checked_add(C * S::LANES));
-    assert!(end.is_some_and(|end| end <= y.len()), "a tile beyond the output");
+    let last = || distance(P, pixel)?.checked_add(distance(C, channel)?)?.checked_add(S::LANES);
+    assert!(last().is_some_and(|end| end <= y.len()), "a tile beyond the output");
     for (c, sums) in sums.iter().enumerate() {
         for (p, &sum) in sums.iter().enumerate() {
-            let at = p * pixel + c * S::LANES;
+            let at = p * pixel + c * channel;
             // SAFETY: `p < P` and `c < C`, so that the vector ends within `y` by the assertion above.
             s.store(s.max(floor, sum), unsafe { y.get_unchecked_mut(at..at + S::LANES) });
         }
