@@ -13,7 +13,11 @@ use std::time::{Duration, Instant};
 
 use convlane::prelude::*;
 use criterion::{Criterion, SamplingMode, Throughput};
+use harness::{in_test_mode, median};
 
+#[allow(dead_code)]
+#[path = "harness/mod.rs"]
+mod harness;
 #[allow(dead_code)]
 #[path = "networks/mod.rs"]
 mod networks;
@@ -50,12 +54,6 @@ fn main() {
     if contest.rounds > 0 {
         println!("\n{contest}");
     }
-}
-
-/// Whether criterion will run every function but once, by its own rule.
-fn in_test_mode() -> bool {
-    let given = |flag| std::env::args().any(|arg| arg == flag);
-    given("--test") || !given("--bench")
 }
 
 /// One way to train, and what came of it.
@@ -133,7 +131,9 @@ impl Contest {
         }
         entrants.retain(Entrant::is_picked);
         let peaks = threads.into_iter().map(|threads| (threads, Vec::new())).collect();
-        Contest { images, entrants, peaks, rounds: 0, multiply_adds: multiply_adds(&model) }
+        let multiply_adds = network.multiply_adds();
+        assert_eq!(multiply_adds, 758_520, "LeNet-5: 3 x (86,400 + 153,600 + 30,720 + 10,080 + 840) - 86,400");
+        Contest { images, entrants, peaks, rounds: 0, multiply_adds }
     }
 
     /// The next epoch of an entrant, from a new round if need be.
@@ -162,14 +162,14 @@ impl fmt::Display for Contest {
         let (images, rounds) = (self.images.len(), self.rounds);
         writeln!(f, "LeNet-5 on {images} images in batches of {BATCH}, medians of {rounds} rounds")?;
         for (threads, peaks) in &self.peaks {
-            writeln!(f, "peak of {threads} threads: {:.1} G multiply-adds/s", median(peaks) / 1e9)?;
+            writeln!(f, "peak of {threads} threads: {:.1} G multiply-adds/s", median(peaks.clone()) / 1e9)?;
         }
         writeln!(f, "way           level   threads  s/epoch  images/s  of peak  accuracy")?;
         for Entrant { way, level, threads, epochs, accuracy, .. } in &self.entrants {
             let seconds = seconds(epochs);
             let rate = images as f64 / seconds;
             let (_, peaks) = self.peaks.iter().find(|peak| peak.0 == *threads).expect("a peak for every entrant");
-            let share = 100.0 * rate * self.multiply_adds as f64 / median(peaks);
+            let share = 100.0 * rate * self.multiply_adds as f64 / median(peaks.clone());
             writeln!(f, "{way:12}  {level:6}  {threads:7}  {seconds:7.3}  {rate:8.0}  {share:5.1} %  {accuracy:8.4}")?;
         }
         for lanes in self.entrants.iter().filter(|entrant| entrant.way != "nhwc") {
@@ -185,25 +185,5 @@ impl fmt::Display for Contest {
 }
 
 fn seconds(epochs: &[Duration]) -> f64 {
-    median(&epochs.iter().map(Duration::as_secs_f64).collect::<Vec<_>>())
-}
-
-/// Multiply-adds of one image's training step with direct algorithms: the forward pass, as many for the gradients of the
-/// parameters, and as many for those of the inputs, except the first layer's, which nobody needs.
-fn multiply_adds(model: &Model) -> usize {
-    let forward = model.layers().iter().map(|layer| match layer.layer {
-        Layer::Conv2d(conv) => conv.shape(layer.input).expect("a checked layer").multiply_adds(),
-        Layer::Dense(dense) => dense.shape(layer.input).expect("a checked layer").w_len(),
-        _ => 0,
-    });
-    let forward: Vec<usize> = forward.collect();
-    let total = 3 * forward.iter().sum::<usize>() - forward[0];
-    assert_eq!(total, 758_520, "LeNet-5: 3 x (86,400 + 153,600 + 30,720 + 10,080 + 840) - 86,400");
-    total
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
+    median(epochs.iter().map(Duration::as_secs_f64).collect())
 }

@@ -10,14 +10,19 @@ use convlane::kernels::cross_entropy::Targets;
 use convlane::plan::{Part, Profile};
 use convlane::prelude::*;
 use convlane::rng::Rng;
+use harness::median;
 use names::{algorithm, engine, level};
 use networks::{Network, networks};
 
 #[allow(dead_code)]
 #[path = "shared/cli.rs"]
 mod cli;
+#[allow(dead_code)]
+#[path = "../benches/harness/mod.rs"]
+mod harness;
 #[path = "shared/names.rs"]
 mod names;
+#[allow(dead_code)]
 #[path = "../benches/networks/mod.rs"]
 mod networks;
 #[path = "../benches/peak/mod.rs"]
@@ -136,11 +141,6 @@ impl Rounds<'_> {
     fn image(&self, round: Duration) -> f64 {
         round.as_secs_f64() / (self.steps() * self.batch) as f64
     }
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 fn network(name: &str) -> Result<Network, String> {

@@ -55,4 +55,24 @@ impl Network {
         let stack = self.layers.iter().fold(Sequential::new(self.input), |stack, &layer| stack.layer(layer));
         stack.build(Seed(42)).expect("the layers fit each other")
     }
+
+    /// Of one image's inference.
+    pub fn forward_multiply_adds(&self) -> usize {
+        self.by_layer().sum()
+    }
+
+    /// Of one image's training step with direct algorithms: the forward pass, as many for the gradients of the parameters, and
+    /// as many for those of the inputs, except the first layer's, which nobody needs.
+    pub fn multiply_adds(&self) -> usize {
+        3 * self.forward_multiply_adds() - self.by_layer().next().unwrap_or(0)
+    }
+
+    /// Multiply-adds of each layer.
+    fn by_layer(&self) -> impl Iterator<Item = usize> {
+        self.model().layers().to_vec().into_iter().map(|layer| match layer.layer {
+            Layer::Conv2d(conv) => conv.shape(layer.input).expect("a checked layer").multiply_adds(),
+            Layer::Dense(dense) => dense.shape(layer.input).expect("a checked layer").w_len(),
+            _ => 0,
+        })
+    }
 }
