@@ -40,6 +40,7 @@
 //! - From Keras or PyTorch: the pages of [`guide`] say the same things in both languages.
 //!
 //! # Promises
+//! In short; the page [`guide::promises`] has them with their numbers and the tests that keep them.
 //! - The same seed gives the same bits on any number of threads: every sum is taken in an order fixed by the batch.
 //! - A training step allocates nothing on the engine `lanes`, and on `nhwc` what matrixmultiply allocates inside a product.
 //! - Training resumed from a [`checkpoint`] gives the bits of training that never stopped.
@@ -103,11 +104,13 @@ pub mod prelude {
     pub use crate::train::{Fit, Threads, TrainConfig, Trainer};
 }
 
-/// For who comes from another framework: its code and ours side by side.
+/// For who comes from another framework: its code and ours side by side. What the crate promises.
 #[cfg(any(doc, doctest))]
 pub mod guide {
     #[doc = include_str!("guide/keras.md")]
     pub mod keras {}
+    #[doc = include_str!("guide/promises.md")]
+    pub mod promises {}
     #[doc = include_str!("guide/pytorch.md")]
     pub mod pytorch {}
 }
