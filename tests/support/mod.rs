@@ -1,6 +1,7 @@
 //! What the integration tests share; each of them uses a part.
 #![allow(dead_code, unused_imports)]
 
+pub mod full;
 pub mod geometry;
 pub mod net;
 pub mod nets;
