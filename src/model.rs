@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::{Layer, Param, ParamKind, Resolved, resolve};
 use crate::rng::{Rng, Seed};
-use crate::shape::Shape;
+use crate::shape::{Shape, zeros};
 
 /// A stack of layers to be built into a [`Model`].
 #[derive(Debug, Clone)]
@@ -36,9 +36,7 @@ impl Sequential {
     pub fn build(self, seed: Seed) -> Result<Model> {
         let layers = resolve(self.input, &self.layers)?;
         let params = layers.iter().flat_map(|layer| &layer.params);
-        let (len, mut values) = (params.clone().last().map_or(0, |param| param.span.end), Vec::new());
-        values.try_reserve_exact(len).map_err(|_| Error::TooLarge { what: "parameters" })?;
-        values.resize(len, 0.0);
+        let mut values = zeros("parameters", params.clone().last().map_or(0, |param| param.span.end))?;
         for (stream, param) in params.enumerate() {
             if param.kind == ParamKind::Kernel {
                 let limit = glorot_limit(&param.shape);

@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::optim::Sgd;
 use crate::plan::{Plan, PlanOptions, Samples, Score, Worker};
 use crate::rng::Seed;
+use crate::shape::zeros;
 
 /// The threads that a trainer computes on. The results are the same on any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -181,7 +182,7 @@ impl Trainer {
                 Some(builder.thread_name(|i| format!("convlane-{i}")).build().map_err(Error::ThreadPool)?)
             }
         };
-        let velocity = vec![0.0; sgd.velocity_len(model.params().len())];
+        let velocity = zeros("velocity", sgd.velocity_len(model.params().len()))?;
         let (position, options) = (Position::default(), config.plan);
         let state = State { model, sgd, velocity, position, recipe: None, options, session: None };
         Ok(Trainer { pool, state })
@@ -333,7 +334,7 @@ impl State {
     fn prepare(&mut self, batch: usize) -> Result<()> {
         if self.session.as_ref().is_none_or(|session| session.plan.batch() != batch) {
             let plan = self.plan(batch)?;
-            self.session = Some(Session { worker: plan.worker(), labels: vec![0; batch], plan });
+            self.session = Some(Session { worker: plan.try_worker()?, labels: zeros("labels", batch)?, plan });
         }
         Ok(())
     }
@@ -467,7 +468,7 @@ impl State {
             let problem = format!("{} values are no whole number of samples of {x_len}", x.len());
             return Err(Error::Setting { name: "pixels", problem });
         }
-        let mut outputs = vec![0.0; x.len() / x_len * y_len];
+        let mut outputs = zeros("outputs", samples.saturating_mul(y_len))?;
         for (part, y) in outputs.chunks_mut(batch * y_len).enumerate() {
             let first = part * batch * x_len;
             let x = Samples::all(x.slice(first..first + y.len() / y_len * x_len));

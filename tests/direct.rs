@@ -42,9 +42,8 @@ fn run(case: &Case<Conv2dShape>, level: Level, is_par: bool, [x, w, b, dy]: [&Te
     assert!(y.iter().zip(&relu[..]).all(|(y, relu)| y.max(0.0) == *relu), "{}: the floor", case.name);
     let packed = pack(Pass::BackwardInput);
     let dx = overwritten(x.len(), |dx| backward_input(level, shape, n, dy, &packed, dx));
-    let mut db = Tensor::filled(b.len(), START);
-    let mut dw = added(w.len(), |dw| backward_params(level, shape, n, x, dy, dw, Some(&mut db)));
-    let alone = added(w.len(), |dw| backward_params(level, shape, n, x, dy, dw, None));
+    let [mut dw, mut db] = added([w.len(), b.len()], |[dw, db]| backward_params(level, shape, n, x, dy, dw, Some(db)));
+    let [alone] = added([w.len()], |[dw]| backward_params(level, shape, n, x, dy, dw, None));
     assert_eq!(dw.bits(), alone.bits(), "{}: without a bias", case.name);
     dw.iter_mut().chain(db.iter_mut()).for_each(|gradient| *gradient -= START);
     [y, dx, dw, db]

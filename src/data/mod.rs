@@ -14,7 +14,7 @@ pub use order::Order;
 
 use crate::error::{Error, Result};
 use crate::kernels::cast::Pixels;
-use crate::shape::{Shape, product};
+use crate::shape::{Shape, product, zeros};
 
 /// What one step of a byte is worth, so that pixels are 0 to 1.
 const BYTE_SCALE: f32 = 1.0 / 255.0;
@@ -131,7 +131,8 @@ impl Dataset {
     /// # Errors
     /// If there is no index, one is not below [`Dataset::len`], or the result would overflow.
     pub fn one_hot(&self, indices: &[u32]) -> Result<Vec<f32>> {
-        let mut one_hot = vec![0.0; product("one-hot labels", &[indices.len(), self.classes])?];
+        let what = "one-hot labels";
+        let mut one_hot = zeros(what, product(what, &[indices.len(), self.classes])?)?;
         for (row, &index) in one_hot.chunks_mut(self.classes).zip(indices) {
             let label = self.labels.get(index as usize).ok_or_else(|| Error::Setting {
                 name: "index",

@@ -44,6 +44,9 @@ pub fn backward_input(level: Level, shape: &DenseShape, n: usize, dy: &[f32], w:
 }
 
 /// Floats of scratch that [`backward_params`] needs.
+///
+/// # Panics
+/// If they overflow the address space.
 pub fn scratch_len(level: Level, shape: &DenseShape, n: usize) -> usize {
     batch_len(batch_len(n, level.lanes()), row_len(level, shape.outputs))
 }
