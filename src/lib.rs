@@ -53,15 +53,16 @@
 //! ```text
 //! train     predict                       Trainer, fit, evaluate, predict | one sample at a time
 //! callbacks io        plot                what an observer is told | weights, checkpoints | pictures of a training
-//! data      history   checkpoint          datasets, IDX, MNIST | loss and accuracy by epoch | where a training stands
+//! data      checkpoint                    datasets, IDX, MNIST | where a training stands
 //! model     plan                          layers with parameters | layers lowered to steps, and their run on threads
 //! kernels                                 pure functions on slices
-//! layer     metrics   optim     simd      configuration as data | what is right and wrong | levels and vectors
-//! shape                                   all checked geometry
+//! layer     metrics   optim     history   simd      configuration as data | right and wrong | epochs | vectors
+//! shape     atomic                        all checked geometry | files replaced at once
 //! error     rng                           (reference: used by tests alone)
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod atomic;
 pub mod callbacks;
 pub mod checkpoint;
 pub mod data;

@@ -44,7 +44,7 @@ impl Sequential {
                 values[param.span.clone()].fill_with(|| rng.symmetric(limit));
             }
         }
-        Ok(Model { input: self.input, layers, params: values })
+        Ok(Model { input: self.input, layers, params: values, seed })
     }
 }
 
@@ -61,6 +61,7 @@ pub struct Model {
     input: Shape,
     layers: Vec<Resolved>,
     params: Vec<f32>,
+    seed: Seed,
 }
 
 impl Model {
@@ -87,6 +88,16 @@ impl Model {
     /// All parameters, to be changed.
     pub fn params_mut(&mut self) -> &mut [f32] {
         &mut self.params
+    }
+
+    /// The seed that the first parameters were drawn from.
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// The same model, said to come from this seed.
+    pub(crate) fn with_seed(self, seed: Seed) -> Self {
+        Model { seed, ..self }
     }
 
     /// Every parameter tensor with its name, such as `conv2d.kernel`.

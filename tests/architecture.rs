@@ -11,11 +11,11 @@ use tokens::tokens;
 const FLOORS: [&[&str]; 8] = [
     &["train", "predict"],
     &["callbacks", "io", "plot"],
-    &["data", "history", "checkpoint"],
+    &["data", "checkpoint"],
     &["model", "plan"],
     &["kernels"],
-    &["layer", "metrics", "optim", "simd"],
-    &["shape"],
+    &["layer", "metrics", "optim", "history", "simd"],
+    &["shape", "atomic"],
     &["error", "rng"],
 ];
 
