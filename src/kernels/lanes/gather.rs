@@ -178,15 +178,17 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
     fn segment<S: Simd>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
         let pixels = segment.len.max(tensors.blocks);
         if S::LANES == 16 {
-            match (pixels >= 4, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [16, 12, 6, 4, 1])) {
-                (true, 6, _) => self.tiles::<S, 6, 4>(s, segment, tensors),
-                (true, 4, _) => self.tiles::<S, 4, 4>(s, segment, tensors),
-                (true, _, _) => self.tiles::<S, 1, 4>(s, segment, tensors),
-                (false, _, 16) => self.tiles::<S, 16, 1>(s, segment, tensors),
-                (false, _, 12) => self.tiles::<S, 12, 1>(s, segment, tensors),
-                (false, _, 6) => self.tiles::<S, 6, 1>(s, segment, tensors),
-                (false, _, 4) => self.tiles::<S, 4, 1>(s, segment, tensors),
-                (false, _, _) => self.tiles::<S, 1, 1>(s, segment, tensors),
+            let (some, many) = (best_size(self.channels, [6, 4, 1]), best_size(self.channels, [16, 12, 6, 4, 1]));
+            match (pixels, some, many) {
+                (4.., 6, _) => self.tiles::<S, 6, 4>(s, segment, tensors),
+                (4.., 4, _) => self.tiles::<S, 4, 4>(s, segment, tensors),
+                (4.., _, _) => self.tiles::<S, 1, 4>(s, segment, tensors),
+                (2.., _, 6 | 12) => self.tiles::<S, 6, 2>(s, segment, tensors),
+                (_, _, 16) => self.tiles::<S, 16, 1>(s, segment, tensors),
+                (_, _, 12) => self.tiles::<S, 12, 1>(s, segment, tensors),
+                (_, _, 6) => self.tiles::<S, 6, 1>(s, segment, tensors),
+                (_, _, 4) => self.tiles::<S, 4, 1>(s, segment, tensors),
+                (_, _, _) => self.tiles::<S, 1, 1>(s, segment, tensors),
             }
         } else {
             match (pixels >= 2, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [12, 6, 4, 1])) {
