@@ -142,6 +142,15 @@ fn check(case: &Case<Conv2dShape>, seed: u64) -> f64 {
         let [dw, db] = added([w.len(), b.len()], |[dw, db]| {
             scratch(&mut |scratch| winograd::backward_params(level, shape, count, &px, &pdy, dw, Some(db), scratch));
         });
+        let mut dx_at_once = Tensor::filled(px.len(), f32::NAN);
+        let [mut dw_at_once, mut db_at_once] = [w.len(), b.len()].map(|len| Tensor::filled(len, START));
+        scratch(&mut |scratch| {
+            let [dx, dw, db] = [&mut dx_at_once, &mut dw_at_once, &mut db_at_once];
+            winograd::backward(level, shape, count, &px, &w, &pdy, dw, Some(db), dx, scratch);
+        });
+        for (at_once, alone) in [(dx_at_once, &dx), (dw_at_once, &dw), (db_at_once, &db)] {
+            assert_eq!(at_once.bits(), alone.bits(), "{}/{way}: both gradients at once", case.name);
+        }
         let got =
             [way.unpack(n, Data::Samples(shape.y_len()), y), way.unpack(n, Data::Gradients(shape.x_len()), dx), dw];
         for (pass, ((got, want), (bound, terms))) in got.iter().zip(&want).zip(bounds.iter().zip(terms)).enumerate() {

@@ -143,17 +143,14 @@ pub(super) type Square = [f32; MAX_LANES * MAX_LANES];
 /// No vectors yet.
 pub(super) const SQUARE: Square = [0.0; MAX_LANES * MAX_LANES];
 
-/// Writes the sums over the pixels of a walk of `x[t] dy[c]`, for neighbouring vectors `t` of `x` and `c` of `dy`, to
-/// `squares[t]`, from vector `channel` on.
+/// The sums over the pixels of a walk of `x[t] dy[c]`, for neighbouring vectors `t` of `x` and `c` of `dy`.
 #[inline(always)]
 pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
     s: S,
     x: &[f32],
     dy: &[f32],
     walk: &Walk,
-    squares: &mut [Square],
-    channel: usize,
-) {
+) -> [[S::V; C]; T] {
     let Walk { blocks, rows, cols, x_block, dy_block, x_row, x_col, dy_row, dy_col } = *walk;
     let end = |block, row, col, vectors: usize| {
         let pixel = distance(blocks, block)?.checked_add(distance(rows, row)?)?.checked_add(distance(cols, col)?)?;
@@ -190,12 +187,7 @@ pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
             }
         }
     }
-    let squares = &mut squares[..T];
-    for (t, sums) in sums.iter().enumerate() {
-        for (c, &sum) in sums.iter().enumerate() {
-            s.store(sum, &mut squares[t][(channel + c) * S::LANES..]);
-        }
-    }
+    sums
 }
 
 /// A linear map of `I` vectors to `O`.
@@ -365,6 +357,9 @@ mod tests {
         let far = 1 << (usize::BITS - 2);
         let walk =
             Walk { blocks: 5, rows: 1, cols: 1, x_block: far, dy_block: 0, x_row: 0, x_col: 0, dy_row: 0, dy_col: 0 };
-        crate::simd::dispatch!(crate::simd::Level::scalar(), s => correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk, &mut [SQUARE], 0));
+        let (x, dy) = ([0.0; 64], [0.0; 64]);
+        crate::simd::dispatch!(crate::simd::Level::scalar(), s => {
+            correlate::<_, 1, 1>(s, &x, &dy, &walk);
+        });
     }
 }

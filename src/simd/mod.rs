@@ -129,6 +129,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn load(self, src: &[f32]) -> Self::V;
     /// The first `LANES` bytes of `src`, which has at least as many, as numbers.
     fn load_bytes(self, src: &[u8]) -> Self::V;
+    /// Asks for these bytes to be in the cache soon; does nothing where it cannot.
+    fn prefetch(self, _src: &[u8]) {}
     /// Writes the first `LANES` numbers of `dst`, which has at least as many.
     fn store(self, v: Self::V, dst: &mut [f32]);
 
@@ -167,6 +169,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     /// Swaps rows and columns of a square of `LANES` rows.
     fn transpose(self, square: &mut [f32]);
+    /// The sum of all lanes of each of four vectors.
+    fn sum_four(self, v: [Self::V; 4]) -> [f32; 4];
     /// The sum of each row of a square of `LANES` rows, added up pair by pair.
     fn sum_rows(self, square: &[f32]) -> Self::V;
 
@@ -419,6 +423,10 @@ mod tests {
                 let square: Vec<f32> = (0..lanes * lanes).map(|i| (i * i % 89) as f32).collect();
                 let mut transposed = square.clone();
                 s.transpose(&mut transposed);
+                let rows = [0, 1, 2, 3].map(#[inline(always)] |row| s.load(&square[row * lanes..]));
+                for (row, sum) in s.sum_four(rows).into_iter().enumerate() {
+                    assert_eq!(sum, square[row * lanes..][..lanes].iter().sum::<f32>(), "{level}");
+                }
                 let mut sums = [0.0; MAX_LANES];
                 s.store(s.sum_rows(&square), &mut sums);
                 for row in 0..lanes {
