@@ -1,4 +1,5 @@
-//! All that a training needs to go on from where it stood, bit for bit, but the samples.
+//! All that a training needs to go on from where it stood, bit for bit, but the samples, of which it knows the number and
+//! a checksum.
 //!
 //! [`Trainer::checkpoint`](crate::train::Trainer::checkpoint) takes one, [`Trainer::resume`](crate::train::Trainer::resume)
 //! goes on from it, and `io::checkpoint` keeps it in a file.
@@ -6,6 +7,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
+use crate::history::{Epoch, History};
 use crate::model::Model;
 use crate::optim::Sgd;
 use crate::plan::{Algorithm, Engine, Score};
@@ -22,6 +24,8 @@ pub struct Checkpoint {
     pub position: Position,
     /// What the bits depend on besides.
     pub recipe: Recipe,
+    /// The epochs completed, or the last of them.
+    pub history: History,
 }
 
 /// How far a training has come. What is left of the epoch begun follows from it, since an epoch's order depends on the
@@ -56,6 +60,10 @@ pub struct Recipe {
     pub algorithm: Algorithm,
     /// The name of the level, which the CPU at hand may not have.
     pub level: String,
+    /// Number of samples of an epoch.
+    pub samples: usize,
+    /// Their checksum, [`Dataset::crc32`](crate::data::Dataset::crc32).
+    pub samples_crc32: u32,
 }
 
 /// A choice that was changed: the bits may differ from those of a training that never stopped.
@@ -74,9 +82,9 @@ impl Checkpoint {
     ///
     /// # Errors
     /// If a choice of the recipe is out of range, the velocity is not as long as the optimiser needs, there are more epochs
-    /// than [`Position::MAX_EPOCHS`], or the numbers of the position contradict each other.
+    /// than [`Position::MAX_EPOCHS`], or the numbers of position, recipe and history contradict each other.
     pub fn validate(&self) -> Result<()> {
-        let Checkpoint { model, velocity, position: Position { epochs, steps, score }, recipe } = self;
+        let Checkpoint { model, velocity, position: Position { epochs, steps, score }, recipe, history } = self;
         recipe.sgd.validate()?;
         let expected = recipe.sgd.velocity_len(model.params().len());
         if velocity.len() != expected {
@@ -99,7 +107,28 @@ impl Checkpoint {
         if !agree || (!begun && *score != Score::default()) {
             return Err(Error::Setting { name: "position", problem: format!("{steps} steps do not give {score:?}") });
         }
-        Ok(())
+        if score.samples > recipe.samples {
+            let problem = format!("{} of {} samples are done", score.samples, recipe.samples);
+            return Err(Error::Setting { name: "position", problem });
+        }
+        validate_history(&history.epochs, *epochs)
+    }
+}
+
+/// Holds what is known of some epochs to so many that were completed.
+fn validate_history(known: &[Epoch], completed: usize) -> Result<()> {
+    let wrong = |problem: String| Err(Error::Setting { name: "history", problem });
+    if known.len() > completed {
+        return wrong(format!("has {} epochs of {completed}", known.len()));
+    }
+    let first = completed - known.len() + 1;
+    let fits = |(number, epoch): &(usize, &Epoch)| {
+        let mut shares = [Some(epoch.accuracy), epoch.val_accuracy].into_iter().flatten();
+        epoch.epoch == *number && shares.all(|share| (0.0..=1.0).contains(&share))
+    };
+    match (first..).zip(known).find(|epoch| !fits(epoch)) {
+        Some((number, epoch)) => wrong(format!("{epoch:?} cannot be epoch {number}")),
+        None => Ok(()),
     }
 }
 
@@ -110,9 +139,9 @@ pub(crate) fn too_many_epochs(epochs: usize) -> Error {
 
 impl Recipe {
     /// Every choice with its name.
-    pub(crate) fn rows(&self) -> [(&'static str, String); 8] {
-        let Recipe { sgd: Sgd { learning_rate, momentum, nesterov }, batch_size, shuffle, engine, algorithm, level } =
-            self;
+    pub(crate) fn rows(&self) -> [(&'static str, String); 10] {
+        let Recipe { sgd, batch_size, shuffle, engine, algorithm, level, samples, samples_crc32 } = self;
+        let Sgd { learning_rate, momentum, nesterov } = sgd;
         [
             ("learning_rate", learning_rate.to_string()),
             ("momentum", momentum.to_string()),
@@ -122,6 +151,8 @@ impl Recipe {
             ("engine", engine.to_string()),
             ("algorithm", algorithm.to_string()),
             ("level", level.clone()),
+            ("samples", samples.to_string()),
+            ("samples_crc32", format!("{samples_crc32:08x}")),
         ]
     }
 
@@ -131,9 +162,16 @@ impl Recipe {
     /// use convlane::checkpoint::Recipe;
     /// use convlane::prelude::*;
     ///
-    /// let (engine, algorithm, level) = (Engine::Lanes, Algorithm::Auto, "avx512".to_owned());
-    /// let before =
-    ///     Recipe { sgd: Sgd::new(0.1), batch_size: 32, shuffle: Some(Seed(7)), engine, algorithm, level };
+    /// let before = Recipe {
+    ///     sgd: Sgd::new(0.1),
+    ///     batch_size: 32,
+    ///     shuffle: Some(Seed(7)),
+    ///     engine: Engine::Lanes,
+    ///     algorithm: Algorithm::Auto,
+    ///     level: "avx512".to_owned(),
+    ///     samples: 60_000,
+    ///     samples_crc32: 0x1234_abcd,
+    /// };
     /// let now = Recipe { level: "scalar".to_owned(), ..before.clone() };
     /// let differences = before.differences(&now);
     /// assert_eq!(differences.len(), 1);

@@ -13,11 +13,12 @@ pub struct Epoch {
     pub val_loss: Option<f64>,
     /// Share of the validation samples that were classified rightly, 0 to 1.
     pub val_accuracy: Option<f64>,
-    /// Wall-clock seconds of training, validation left out.
+    /// Wall-clock seconds of training, validation left out; 0 in the history of a checkpoint from a file, which holds no
+    /// times so that the same training gives the same bytes.
     pub seconds: f64,
 }
 
-/// The epochs of a fit that were completed, in order.
+/// The epochs of one or more fits that were completed, in order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct History {
     /// One entry an epoch.

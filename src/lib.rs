@@ -40,6 +40,7 @@
 //! - From Keras or PyTorch: the pages of [`guide`] say the same things in both languages.
 //!
 //! # Promises
+//! In short; the page [`guide::promises`] has them with their numbers and the tests that keep them.
 //! - The same seed gives the same bits on any number of threads: every sum is taken in an order fixed by the batch.
 //! - A training step allocates nothing on the engine `lanes`, and on `nhwc` what matrixmultiply allocates inside a product.
 //! - Training resumed from a [`checkpoint`] gives the bits of training that never stopped.
@@ -52,15 +53,16 @@
 //! ```text
 //! train     predict                       Trainer, fit, evaluate, predict | one sample at a time
 //! callbacks io        plot                what an observer is told | weights, checkpoints | pictures of a training
-//! data      history   checkpoint          datasets, IDX, MNIST | loss and accuracy by epoch | where a training stands
+//! data      checkpoint                    datasets, IDX, MNIST | where a training stands
 //! model     plan                          layers with parameters | layers lowered to steps, and their run on threads
 //! kernels                                 pure functions on slices
-//! layer     metrics   optim     simd      configuration as data | what is right and wrong | levels and vectors
-//! shape                                   all checked geometry
+//! layer     metrics   optim     history   simd      configuration as data | right and wrong | epochs | vectors
+//! shape     atomic                        all checked geometry | files replaced at once
 //! error     rng                           (reference: used by tests alone)
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod atomic;
 pub mod callbacks;
 pub mod checkpoint;
 pub mod data;
@@ -103,11 +105,13 @@ pub mod prelude {
     pub use crate::train::{Fit, Threads, TrainConfig, Trainer};
 }
 
-/// For who comes from another framework: its code and ours side by side.
+/// For who comes from another framework: its code and ours side by side. What the crate promises.
 #[cfg(any(doc, doctest))]
 pub mod guide {
     #[doc = include_str!("guide/keras.md")]
     pub mod keras {}
+    #[doc = include_str!("guide/promises.md")]
+    pub mod promises {}
     #[doc = include_str!("guide/pytorch.md")]
     pub mod pytorch {}
 }

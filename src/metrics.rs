@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::error::{Error, Result};
-use crate::shape::product;
+use crate::shape::{product, zeros};
 
 /// The position of the largest of some outputs, the first of equals: the class they stand for.
 pub fn top_class(outputs: &[f32]) -> usize {
@@ -39,10 +39,8 @@ impl ConfusionMatrix {
     /// [`Error::TooLarge`] if there is no memory for the counts.
     pub fn new(labels: &[u32], outputs: &[f32]) -> Result<Self> {
         let classes = classes(labels, outputs)?;
-        let (what, mut counts) = ("confusion matrix", Vec::new());
-        let len = product(what, &[classes, classes])?;
-        counts.try_reserve_exact(len).map_err(|_| Error::TooLarge { what })?;
-        counts.resize(len, 0);
+        let what = "confusion matrix";
+        let mut counts = zeros(what, product(what, &[classes, classes])?)?;
         for (&label, outputs) in labels.iter().zip(outputs.chunks(classes)) {
             counts[label as usize * classes + top_class(outputs)] += 1;
         }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layer::{Layer, Param, ParamKind, Resolved, resolve};
 use crate::rng::{Rng, Seed};
-use crate::shape::Shape;
+use crate::shape::{Shape, zeros};
 
 /// A stack of layers to be built into a [`Model`].
 #[derive(Debug, Clone)]
@@ -36,9 +36,7 @@ impl Sequential {
     pub fn build(self, seed: Seed) -> Result<Model> {
         let layers = resolve(self.input, &self.layers)?;
         let params = layers.iter().flat_map(|layer| &layer.params);
-        let (len, mut values) = (params.clone().last().map_or(0, |param| param.span.end), Vec::new());
-        values.try_reserve_exact(len).map_err(|_| Error::TooLarge { what: "parameters" })?;
-        values.resize(len, 0.0);
+        let mut values = zeros("parameters", params.clone().last().map_or(0, |param| param.span.end))?;
         for (stream, param) in params.enumerate() {
             if param.kind == ParamKind::Kernel {
                 let limit = glorot_limit(&param.shape);
@@ -46,7 +44,7 @@ impl Sequential {
                 values[param.span.clone()].fill_with(|| rng.symmetric(limit));
             }
         }
-        Ok(Model { input: self.input, layers, params: values })
+        Ok(Model { input: self.input, layers, params: values, seed })
     }
 }
 
@@ -63,6 +61,7 @@ pub struct Model {
     input: Shape,
     layers: Vec<Resolved>,
     params: Vec<f32>,
+    seed: Seed,
 }
 
 impl Model {
@@ -89,6 +88,16 @@ impl Model {
     /// All parameters, to be changed.
     pub fn params_mut(&mut self) -> &mut [f32] {
         &mut self.params
+    }
+
+    /// The seed that the first parameters were drawn from.
+    pub fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// The same model, said to come from this seed.
+    pub(crate) fn with_seed(self, seed: Seed) -> Self {
+        Model { seed, ..self }
     }
 
     /// Every parameter tensor with its name, such as `conv2d.kernel`.

@@ -6,6 +6,7 @@ use crate::layer::Layer;
 use crate::metrics::top_class;
 use crate::model::Model;
 use crate::plan::{Engine, Plan, PlanOptions, Samples, Worker};
+use crate::shape::zeros;
 use crate::simd::Level;
 
 /// A trained model with the memory to run it on one sample, on the calling thread.
@@ -48,11 +49,11 @@ impl Predictor {
     /// Takes a model to be run in a way of the caller's.
     ///
     /// # Errors
-    /// If nothing is to be computed, or the memory would overflow.
+    /// If nothing is to be computed, or the memory would overflow or is refused.
     pub fn with_options(model: Model, options: &PlanOptions) -> Result<Self> {
         let layers: Vec<Layer> = model.layers().iter().map(|layer| layer.layer).collect();
         let plan = Plan::new(model.input(), &layers, 1, options)?;
-        Ok(Predictor { worker: plan.worker(), outputs: vec![0.0; plan.y_len()], plan, model })
+        Ok(Predictor { worker: plan.try_worker()?, outputs: zeros("outputs", plan.y_len())?, plan, model })
     }
 
     /// The model.

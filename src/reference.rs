@@ -278,7 +278,8 @@ fn softmax(z: &[f64]) -> Vec<f64> {
     z.iter().map(|z| (z - lse).exp()).collect()
 }
 
-/// Softmax and cross-entropy in one: `loss[n] = sum_i t[n][i] (ln sum_j exp(z[n][j]) - z[n][i])`.
+/// Softmax and cross-entropy in one: `loss[n] = sum_i t[n][i] (ln sum_j exp(z[n][j]) - z[n][i])`. Without weight, a class adds
+/// nothing, even if its logit is negative infinity.
 ///
 /// # Shapes
 /// `logits` and `targets` (one-hot or soft): `[n][classes]`; the losses: `[n]`.
@@ -293,7 +294,7 @@ pub mod cross_entropy {
         assert_eq!(logits.len(), targets.len());
         let loss = |(z, t): (&[f64], &[f64])| {
             let lse = log_sum_exp(z);
-            z.iter().zip(t).map(|(z, t)| t * (lse - z)).sum()
+            z.iter().zip(t).map(|(z, t)| if *t == 0.0 { t * lse } else { t * (lse - z) }).sum()
         };
         logits.chunks(classes).zip(targets.chunks(classes)).map(loss).collect()
     }

@@ -15,6 +15,7 @@ use crate::model::Model;
 use crate::optim::Sgd;
 use crate::plan::{Plan, PlanOptions, Samples, Score, Worker};
 use crate::rng::Seed;
+use crate::shape::zeros;
 
 /// The threads that a trainer computes on. The results are the same on any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -148,6 +149,8 @@ struct State {
     position: Position,
     /// That of the last step of all fits.
     recipe: Option<Recipe>,
+    /// The epochs of all fits.
+    history: History,
     options: PlanOptions,
     /// The last plan and its memory.
     session: Option<Session>,
@@ -181,9 +184,9 @@ impl Trainer {
                 Some(builder.thread_name(|i| format!("convlane-{i}")).build().map_err(Error::ThreadPool)?)
             }
         };
-        let velocity = vec![0.0; sgd.velocity_len(model.params().len())];
-        let (position, options) = (Position::default(), config.plan);
-        let state = State { model, sgd, velocity, position, recipe: None, options, session: None };
+        let velocity = zeros("velocity", sgd.velocity_len(model.params().len()))?;
+        let (position, history, options) = (Position::default(), History::default(), config.plan);
+        let state = State { model, sgd, velocity, position, recipe: None, history, options, session: None };
         Ok(Trainer { pool, state })
     }
 
@@ -215,9 +218,9 @@ impl Trainer {
     /// As [`Trainer::new`], and as [`Checkpoint::validate`].
     pub fn resume(checkpoint: Checkpoint, config: TrainConfig) -> Result<Self> {
         checkpoint.validate()?;
-        let Checkpoint { model, velocity, position, recipe } = checkpoint;
+        let Checkpoint { model, velocity, position, recipe, history } = checkpoint;
         let mut trainer = Trainer::new(model, recipe.sgd, config)?;
-        trainer.state = State { velocity, position, recipe: Some(recipe), ..trainer.state };
+        trainer.state = State { velocity, position, recipe: Some(recipe), history, ..trainer.state };
         Ok(trainer)
     }
 
@@ -226,10 +229,11 @@ impl Trainer {
     /// # Errors
     /// If there was no fit yet, so that nobody knows how the samples are to be visited.
     pub fn checkpoint(&self) -> Result<Checkpoint> {
-        let State { model, velocity, position, recipe, .. } = &self.state;
+        let State { model, velocity, position, recipe, history, .. } = &self.state;
         let none = || Error::Setting { name: "checkpoint", problem: "there was no fit yet".into() };
         let recipe = recipe.clone().ok_or_else(none)?;
-        Ok(Checkpoint { model: model.clone(), velocity: velocity.clone(), position: *position, recipe })
+        let (model, velocity, history) = (model.clone(), velocity.clone(), history.clone());
+        Ok(Checkpoint { model, velocity, position: *position, recipe, history })
     }
 
     /// What the bits of such a fit depend on, to be compared with that of a checkpoint.
@@ -243,6 +247,11 @@ impl Trainer {
     /// How far all fits have come.
     pub fn position(&self) -> Position {
         self.state.position
+    }
+
+    /// The epochs of all fits, and those that a checkpoint remembers.
+    pub fn history(&self) -> &History {
+        &self.state.history
     }
 
     /// The model as it stands.
@@ -277,9 +286,9 @@ impl Trainer {
     /// two fits of two epochs equal one of four.
     ///
     /// # Errors
-    /// If samples do not fit the model, [`Position::MAX_EPOCHS`] are done and more are asked for, an epoch begun is to be gone on with in another
-    /// order, there are fewer than the epoch to be gone on with has done, or the loss becomes NaN
-    /// or infinite: [`Error::NonFiniteLoss`], with the parameters as they were before that step.
+    /// If samples do not fit the model, [`Position::MAX_EPOCHS`] are done and more are asked for, an epoch begun is to be
+    /// gone on with in another order or with another number of samples, or the loss becomes NaN or infinite:
+    /// [`Error::NonFiniteLoss`], with the parameters as they were before that step.
     pub fn fit(&mut self, samples: &Dataset, fit: Fit<'_>) -> Result<History> {
         self.in_pool(|state| state.fit(samples, fit))
     }
@@ -314,11 +323,16 @@ impl Trainer {
 }
 
 /// Refuses to go on with an epoch in another order: some samples would be seen twice, others never.
-fn check_order(before: Option<Seed>, now: Option<Seed>) -> Result<()> {
-    if before == now {
+fn check_order(before: &Recipe, now: &Recipe) -> Result<()> {
+    if before.samples != now.samples {
+        let problem = format!("the epoch begun has {}, not {}; complete it with those", before.samples, now.samples);
+        return Err(Error::Setting { name: "samples", problem });
+    }
+    if before.shuffle == now.shuffle {
         return Ok(());
     }
-    let [before, now] = [before, now].map(|seed| seed.map_or("as stored".into(), |seed| format!("of seed {}", seed.0)));
+    let order = |recipe: &Recipe| recipe.shuffle.map_or("as stored".into(), |seed| format!("of seed {}", seed.0));
+    let [before, now] = [before, now].map(order);
     let problem = format!("the epoch begun has the order {before}, not {now}; complete it in that, then change");
     Err(Error::Setting { name: "shuffle", problem })
 }
@@ -333,7 +347,7 @@ impl State {
     fn prepare(&mut self, batch: usize) -> Result<()> {
         if self.session.as_ref().is_none_or(|session| session.plan.batch() != batch) {
             let plan = self.plan(batch)?;
-            self.session = Some(Session { worker: plan.worker(), labels: vec![0; batch], plan });
+            self.session = Some(Session { worker: plan.try_worker()?, labels: zeros("labels", batch)?, plan });
         }
         Ok(())
     }
@@ -342,7 +356,8 @@ impl State {
         let plan = self.plan(fit.batch_size.min(samples.len()))?;
         let (engine, level) = (plan.engine(), plan.level().name().to_owned());
         let (batch_size, shuffle, algorithm) = (fit.batch_size, fit.shuffle, self.options.algorithm);
-        Ok(Recipe { sgd: self.sgd, batch_size, shuffle, engine, algorithm, level })
+        let (sgd, samples_crc32, samples) = (self.sgd, samples.crc32(), samples.len());
+        Ok(Recipe { sgd, batch_size, shuffle, engine, algorithm, level, samples, samples_crc32 })
     }
 
     fn check(&self, samples: &Dataset) -> Result<()> {
@@ -362,7 +377,7 @@ impl State {
     fn fit(&mut self, samples: &Dataset, mut fit: Fit<'_>) -> Result<History> {
         self.check(samples)?;
         fit.validation.map_or(Ok(()), |validation| self.check(validation))?;
-        let mut recipe = Some(self.recipe(samples, &fit)?);
+        let recipe = self.recipe(samples, &fit)?;
         let epochs = self.position.epochs;
         let last = match fit.length {
             Length::More(more) => epochs.saturating_add(more),
@@ -373,7 +388,8 @@ impl State {
             return Err(too_many_epochs(last));
         }
         let begun = self.recipe.as_ref().filter(|_| last > epochs && self.position.steps > 0);
-        begun.map_or(Ok(()), |begun| check_order(begun.shuffle, fit.shuffle))?;
+        begun.map_or(Ok(()), |begun| check_order(begun, &recipe))?;
+        let mut recipe = Some(recipe);
         let batch = fit.batch_size.min(samples.len());
         let mut order = Order::new(samples.len())?;
         let mut history = History::default();
@@ -388,7 +404,6 @@ impl State {
             }
             let seconds = start.elapsed().as_secs_f64();
             let score = self.position.score;
-            self.position = Position { epochs: epoch, ..Position::default() };
             let validation = fit.validation.map(|samples| self.evaluate(samples, batch)).transpose()?;
             let record = Epoch {
                 epoch,
@@ -398,6 +413,8 @@ impl State {
                 val_accuracy: validation.map(|score| score.accuracy()),
                 seconds,
             };
+            self.position = Position { epochs: epoch, ..Position::default() };
+            self.history.epochs.push(record);
             history.epochs.push(record);
             if (fit.observer)(Event::Epoch(record)).is_break() {
                 break;
@@ -467,7 +484,7 @@ impl State {
             let problem = format!("{} values are no whole number of samples of {x_len}", x.len());
             return Err(Error::Setting { name: "pixels", problem });
         }
-        let mut outputs = vec![0.0; x.len() / x_len * y_len];
+        let mut outputs = zeros("outputs", samples.saturating_mul(y_len))?;
         for (part, y) in outputs.chunks_mut(batch * y_len).enumerate() {
             let first = part * batch * x_len;
             let x = Samples::all(x.slice(first..first + y.len() / y_len * x_len));

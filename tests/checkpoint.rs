@@ -124,6 +124,8 @@ fn training_resumed_anywhere_gives_the_same_bits() {
             let mut second = Trainer::resume(checkpoint, config(&plan, 3)).unwrap();
             epochs.extend(run(&mut second, usize::MAX));
             assert_eq!(epochs, history, "{plan:?} {sgd:?} cut after {cut} steps");
+            let remembered = second.history().epochs.iter().map(|&epoch| Epoch { seconds: 0.0, ..epoch });
+            assert!(remembered.eq(history.iter().copied()), "{plan:?} {sgd:?} cut after {cut} steps");
             assert!(file(&name, &second) == want, "{plan:?} {sgd:?} cut after {cut} steps");
         }
     }
@@ -177,7 +179,7 @@ fn an_epoch_is_not_gone_on_with_on_fewer_samples_than_it_has_seen() {
     let mut trainer = Trainer::new(model(), Sgd::new(0.1), TrainConfig::default()).unwrap();
     run(&mut trainer, 3);
     let message = trainer.fit(&quadrants(40, 1), Fit::epochs(1).shuffle(Seed(3))).unwrap_err().to_string();
-    assert_eq!(message, "samples: 48 are done in the epoch to be gone on with, of only 40");
+    assert_eq!(message, "samples: the epoch begun has 50, not 40; complete it with those");
 }
 
 #[test]
@@ -299,7 +301,11 @@ fn more_epochs_than_can_be_are_refused() {
 fn what_a_header_claims_is_held_to_the_rest() {
     let bytes = sound("claims");
     let refusal = |text: &str, other: &str| refusal("claims", &forged(&bytes, text, other));
-    assert_eq!(refusal("format convlane-1", "format convlane-2"), "has format convlane-2, expected convlane-1");
+    let (header, _) = bytes.split_at(find(&bytes, "}}"));
+    let header = std::str::from_utf8(&header[8..]).unwrap();
+    let value = |name: &str| header.split_once(name).unwrap().1.split(['\\', '"']).next().unwrap().to_owned();
+    let (crc32, epoch) = (value("samples_crc32 "), value("history 1\\nepoch "));
+    assert_eq!(refusal("format convlane-2", "format convlane-1"), "has format convlane-1, expected convlane-2");
     assert_eq!(refusal("epochs 1", "epochs x"), "epochs is \"x\", which is no such value");
     assert_eq!(refusal("epochs 1", "epoch_ 1"), "has \"epoch_ 1\" in the place of epochs");
     assert_eq!(refusal("engine lanes", "engine lames"), "engine is lames, expected nhwc or lanes");
@@ -309,12 +315,23 @@ fn what_a_header_claims_is_held_to_the_rest() {
     assert_eq!(refusal("batch_size 16", "batch_size 00"), "batch size must be at least 1, got 0");
     assert!(refusal("steps 2", "steps 0").starts_with("position: 0 steps do not give Score"));
     assert!(refusal("samples 32", "samples 01").starts_with("position: 2 steps do not give Score"));
+    assert_eq!(refusal("samples 50", "samples 31"), "position: 32 of 31 samples are done");
+    assert_eq!(
+        refusal("samples_crc32 ", "samples_crc32 x"),
+        format!("samples_crc32 is \"x{crc32}\", which is no such value")
+    );
+    assert_eq!(refusal("history 1", "history 2"), "has results of 2 epochs of 1");
+    assert!(refusal(" none none", " none 7e0").contains("cannot be epoch 1"));
+    assert_eq!(
+        refusal(" none none", " none"),
+        format!("epoch is {:?}, which is no such value", epoch.replace(" none none", " none"))
+    );
     assert!(refusal("\"F32\"", "\"I32\"").ends_with("expected F32 [3]"));
     assert!(refusal("[0,", "[4,").starts_with("no checkpoint: "));
     assert_eq!(self::refusal("claims", b""), "no checkpoint");
     let mut longer = bytes.clone();
-    longer.resize(bytes.len() + 10_000, 0);
-    assert_eq!(self::refusal("claims", &longer), "is longer than the 9328 bytes of any checkpoint of the model");
+    longer.resize(bytes.len() + 2_600_000, 0);
+    assert_eq!(self::refusal("claims", &longer), "is longer than the 2569328 bytes of any checkpoint of the model");
 }
 
 #[test]
@@ -367,11 +384,14 @@ fn the_first_layer_that_differs_is_named() {
     );
     assert_eq!(refusal(Sequential::new(Shape::hwc(9, 8, 1)).layer(Flatten)), "has samples of 8x8x1, the model 9x8x1");
     // Of a model much smaller than that of the file.
-    let huge = layers().layer(Dense::new(5000)).build(Seed(1)).unwrap();
+    let huge = layers().layer(Dense::new(200_000)).build(Seed(1)).unwrap();
     let mut trainer = Trainer::new(huge, Sgd::new(0.1), TrainConfig::default()).unwrap();
     trainer.fit(&samples(), Fit::epochs(0)).unwrap();
     let huge = file("layers", &trainer);
-    assert_eq!(self::refusal("layers", &huge), "layer 4 is dense 5000 bias true activation Linear, in the model none");
+    assert_eq!(
+        self::refusal("layers", &huge),
+        "layer 4 is dense 200000 bias true activation Linear, in the model none"
+    );
 }
 
 #[test]
@@ -404,6 +424,40 @@ fn another_level_engine_or_recipe_resumes_and_is_told() {
 }
 
 #[test]
+fn other_samples_are_told_and_the_first_seed_is_kept() {
+    let mut trainer = Trainer::new(model(), optimisers()[0], TrainConfig::default()).unwrap();
+    run(&mut trainer, STEPS);
+    let bytes = file("samples", &trainer);
+    let other = layers().build(Seed(9)).unwrap();
+    let checkpoint = checkpoint::load_from(&other, "memory", &bytes[..]).unwrap();
+    assert_eq!(checkpoint.model.seed(), Seed(1));
+    let before = checkpoint.recipe.clone();
+    assert_eq!((before.samples, before.samples_crc32), (50, samples().crc32()));
+    let trainer = Trainer::resume(checkpoint, TrainConfig::default()).unwrap();
+    let told = |samples: &Dataset| {
+        let differences = before.differences(&trainer.recipe(samples, &Fit::until(3).like(&before)).unwrap());
+        differences.iter().map(|difference| difference.what).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&samples()), [""; 0]);
+    assert_eq!(told(&quadrants(50, 2)), ["samples_crc32"]);
+    assert_eq!(told(&samples().take(40).unwrap()), ["samples", "samples_crc32"]);
+    let relabelled = |label| Dataset::from_f32(Shape::Flat(1), vec![0.5], vec![label], 2).unwrap().crc32();
+    assert_ne!(relabelled(0), relabelled(1));
+}
+
+#[test]
+fn only_the_last_epochs_of_a_long_training_are_kept() {
+    let mut checkpoint = loaded("long", &sound("long")).unwrap();
+    let epoch = checkpoint.history.epochs[0];
+    let awkward = Epoch { loss: -f64::MIN_POSITIVE / 3.0, accuracy: 1.0 / 3.0, ..epoch };
+    checkpoint.position.epochs = 10_001;
+    checkpoint.history.epochs = (1..=10_001).map(|epoch| Epoch { epoch, ..awkward }).collect();
+    checkpoint::save(&checkpoint, path("long")).unwrap();
+    let kept = checkpoint::load(&model(), path("long")).unwrap().history.epochs;
+    assert_eq!(kept, checkpoint.history.epochs[1..]);
+}
+
+#[test]
 fn a_checkpoint_that_contradicts_itself_is_not_resumed() {
     let refusal = |change: fn(&mut Checkpoint)| {
         let mut checkpoint = loaded("contradiction", &sound("contradiction")).unwrap();
@@ -419,6 +473,9 @@ fn a_checkpoint_that_contradicts_itself_is_not_resumed() {
     assert_eq!(refusal(|c| c.recipe.engine = Engine::Auto), "engine: auto does not say which");
     assert_eq!(refusal(|c| c.recipe.level = "avx\n2".to_owned()), "level: \"avx\\n2\" is no name of one");
     assert!(refusal(|c| c.position.score.loss_sum = f64::NAN).starts_with("position: 2 steps"));
+    assert_eq!(refusal(|c| c.recipe.samples = 31), "position: 32 of 31 samples are done");
+    assert_eq!(refusal(|c| c.history.epochs.extend(c.history.epochs.clone())), "history: has 2 epochs of 1");
+    assert!(refusal(|c| c.history.epochs[0].epoch = 2).ends_with("cannot be epoch 1"));
 }
 
 #[test]
@@ -450,6 +507,26 @@ fn files_are_replaced_at_once_or_not_at_all() {
         atomic::check("/dev/null").and_then(|()| atomic::write("/dev/null", b"gone")).unwrap();
         assert!(!fs::metadata("/dev/null").unwrap().is_file());
         fs::remove_file(dir.join("link")).unwrap();
+        // What has the name of a temporary file is left alone, and no link is followed to another file.
+        fs::write(dir.join("file.tmp"), "another's").unwrap();
+        atomic::check(&file).and_then(|()| atomic::write(&file, b"newer")).unwrap();
+        assert_eq!(fs::read(dir.join("file.tmp")).unwrap(), b"another's");
+        fs::remove_file(dir.join("file.tmp")).unwrap();
+        // A file keeps its permissions, and a link that leads to nothing is written through.
+        use std::os::unix::fs::PermissionsExt;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        atomic::write(&file, b"private").unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o640);
+        for (link, target) in [("first", "second"), ("second", "dangling")] {
+            std::os::unix::fs::symlink(target, dir.join(link)).unwrap();
+        }
+        atomic::check(dir.join("first")).unwrap();
+        assert!(!dir.join("dangling").exists());
+        atomic::write(dir.join("first"), b"through two").unwrap();
+        assert_eq!(fs::read(dir.join("dangling")).unwrap(), b"through two");
+        for name in ["first", "second", "dangling"] {
+            fs::remove_file(dir.join(name)).unwrap();
+        }
     }
     assert_eq!(fs::read_dir(&dir).unwrap().count(), 1, "a temporary file was left");
 }

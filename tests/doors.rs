@@ -245,18 +245,3 @@ fn what_does_not_fit_a_block_is_refused() {
         refuses("more samples than lanes", || pack::unpack(level, lanes + 1, &block, &mut more));
     }
 }
-
-/// A number of blocks that wraps to the length of what is given.
-#[test]
-fn numbers_of_blocks_that_overflow_are_refused() {
-    let shape = DenseShape::new(3, 3).unwrap();
-    for level in Level::available() {
-        let (n, two) = (usize::MAX / 3 + 1, vec![1.0; 2 * level.lanes()]);
-        let refuses_all = |n: usize| {
-            let (w, out) = ([1.0; 9], || two.clone());
-            refuses("blocks", || lanes::dense::forward(level, &shape, n, &two, &w, None, 0.0, &mut out()));
-            refuses("blocks", || lanes::dense::backward_input(level, &shape, n, &two, &w, &mut out()));
-        };
-        [n, n * 2, usize::MAX].into_iter().for_each(refuses_all);
-    }
-}

@@ -461,6 +461,41 @@ fn two_epochs_resumed_to_four_are_four() {
 }
 
 #[test]
+fn a_resumed_run_draws_and_writes_all_epochs() {
+    let [file, plot, history] =
+        ["drawn.safetensors", "drawn.svg", "drawn.json"].map(|name| tmp(name).display().to_string());
+    train(&format!("--epochs 3 --checkpoint {file}"));
+    let files = format!("--plot {plot} --history {history}");
+    for epochs in [3, 5] {
+        train(&format!("--epochs {epochs} --resume {file} {files}"));
+        assert!(fs::read_to_string(&plot).unwrap().contains("validation"));
+        let history: Value = serde_json::from_slice(&fs::read(&history).unwrap()).unwrap();
+        let rows = history["epochs"].as_array().unwrap();
+        assert_eq!(
+            rows.iter().map(|row| row["epoch"].as_u64().unwrap()).collect::<Vec<_>>(),
+            (1..=epochs).collect::<Vec<_>>()
+        );
+        assert!(rows[..3].iter().all(|row| row["seconds"].is_null() && row["val_loss"].is_f64()), "{rows:?}");
+    }
+}
+
+#[test]
+fn a_plot_of_no_epoch_is_a_warning() {
+    let output = run(&small(&format!("--epochs 0 --plot {}", tmp("never.svg").display())));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "warning: --plot: there was no epoch to draw\n");
+}
+
+#[test]
+fn a_checkpoint_in_order_keeps_the_seed() {
+    let [file, history] = ["seed.safetensors", "seed.json"].map(|name| tmp(name).display().to_string());
+    train(&format!("--shuffle false --seed 7 --checkpoint {file}"));
+    train(&format!("--epochs 3 --resume {file} --history {history}"));
+    let history: Value = serde_json::from_slice(&fs::read(history).unwrap()).unwrap();
+    assert_eq!((&history["options"]["seed"], &history["options"]["shuffle"]), (&Value::from(7), &Value::from(false)));
+}
+
+#[test]
 fn a_resumed_run_warns_of_what_is_not_as_it_was() {
     let file = tmp("warned.safetensors").display().to_string();
     train(&format!("--level scalar --checkpoint {file}"));
@@ -473,6 +508,9 @@ fn a_resumed_run_warns_of_what_is_not_as_it_was() {
     assert_eq!(warnings(""), "");
     assert_eq!(warnings("--engine nhwc"), format!("warning: engine is nhwc, in the checkpoint lanes: {effect}"));
     assert_eq!(warnings("--seed 43"), format!("warning: shuffle is 43, in the checkpoint 42: {effect}"));
+    let other = Images { classes: 5, ..DIGITS }.plain_dir("other-images");
+    let warning = warnings(&format!("--classes 10 --data {}", other.display()));
+    assert!(warning.starts_with("warning: samples crc32 is ") && warning.lines().count() == 1, "{warning}");
     if let Some(level) = Level::available().find(|level| level.name() != "scalar") {
         let warning = format!("warning: level is {level}, in the checkpoint scalar: {effect}");
         assert_eq!(warnings(&format!("--level {level}")), warning);

@@ -1,8 +1,9 @@
 //! A process killed at any moment leaves a checkpoint that loads, the last or the one before.
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -28,8 +29,10 @@ fn after(epochs: usize) -> Checkpoint {
     let velocity = vec![-(epochs as f32); model.params().len()];
     let sgd = Sgd::new(0.1).momentum(0.9);
     let (engine, algorithm, level) = (Engine::Nhwc, Algorithm::Auto, "scalar".to_owned());
-    let recipe = Recipe { sgd, batch_size: 1, shuffle: None, engine, algorithm, level };
-    Checkpoint { model, velocity, position: Position { epochs, ..Position::default() }, recipe }
+    let (samples, samples_crc32) = (1, 0);
+    let recipe = Recipe { sgd, batch_size: 1, shuffle: None, engine, algorithm, level, samples, samples_crc32 };
+    let (position, history) = (Position { epochs, ..Position::default() }, History::default());
+    Checkpoint { model, velocity, position, recipe, history }
 }
 
 /// Runs in the process that is to be killed: saves one checkpoint after the other, and says when each is on the disk.
@@ -63,8 +66,10 @@ fn killed(file: &Path, delay: Duration) -> usize {
 
 #[test]
 fn a_killed_process_leaves_the_last_checkpoint_or_the_one_before() {
-    let file = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kill-checkpoint");
-    let temporary = file.with_file_name("kill-checkpoint.tmp");
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("kill");
+    let _ = fs::remove_dir_all(&directory);
+    fs::create_dir(&directory).unwrap();
+    let file = directory.join("checkpoint");
     checkpoint::save(&after(0), &file).unwrap();
     let (mut rng, mut torn) = (Rng::new(Seed(1), 0), 0);
     for kill in 0..KILLS {
@@ -74,8 +79,13 @@ fn a_killed_process_leaves_the_last_checkpoint_or_the_one_before() {
         assert!(epochs == said || epochs == said + 1, "kill {kill}: {epochs} epochs, {said} were said to be saved");
         let want = after(epochs);
         assert!(found.model.params() == want.model.params() && found.velocity == want.velocity, "kill {kill}");
-        torn += u64::from(temporary.exists());
-        let _ = std::fs::remove_file(&temporary);
+        for other in fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).filter(|other| *other != file)
+        {
+            let name = other.file_name().unwrap().to_str().unwrap();
+            assert!(name.starts_with("checkpoint.") && name.ends_with(".tmp"), "{name}");
+            fs::remove_file(&other).unwrap();
+            torn += 1;
+        }
     }
     // Else the kills missed what they were to hit.
     assert!(torn > KILLS / 10, "only {torn} kills while a file was written");

@@ -139,7 +139,9 @@ fn bias_gradient(level: Level, shape: &Pool2dShape, dx: &Tensor) -> Tensor {
     let (c, ones) = (shape.c(), Tensor::filled(dx.len() / shape.c(), 1.0));
     let image = Shape::hwc(shape.h().input(), shape.w().input(), 1);
     let conv = Conv2dShape::new(image, c, 1, &Window::new(1)).unwrap();
-    added(c, |db| conv2d::backward_params(level, &conv, BLOCKS, &ones, dx, &mut vec![0.0; c], Some(db)))
+    let params = |[dw, db]: [&mut [f32]; 2]| conv2d::backward_params(level, &conv, BLOCKS, &ones, dx, dw, Some(db));
+    let [_, db] = added([c, c], params);
+    db
 }
 
 #[test]

@@ -1,14 +1,9 @@
-//! Plans against whole networks in `f64`, and those against central differences.
+//! Plans against whole networks in `f64`.
 
 mod support;
 
-use std::ops::Range;
-
-use convlane::layer::resolve;
-use convlane::prelude::*;
-use convlane::rng::Rng;
 use support::net::Net;
-use support::nets::{Case, Setting, nets, wide};
+use support::nets::{Setting, wide};
 
 /// The largest difference, relative to the largest value.
 fn distance(got: &[f32], want: &[f64]) -> f64 {
@@ -60,39 +55,5 @@ fn losses_are_those_of_the_reference() {
             score,
             "{setting}"
         );
-    }
-}
-
-/// Whether `grads` are the slopes of `f` at some parameters of every tensor.
-fn check_slopes(id: &str, spans: &[Range<usize>], params: &[f64], grads: &[f64], f: impl Fn(&[f64]) -> f64) {
-    const EPS: f64 = 1e-6;
-    let mut rng = Rng::new(Seed(6), 0);
-    for span in spans {
-        for _ in 0..8 {
-            let axis = span.start + rng.below(span.len() as u64) as usize;
-            let at = |offset| {
-                let mut params = params.to_vec();
-                params[axis] += offset;
-                f(&params)
-            };
-            let (slope, grad) = ((at(EPS) - at(-EPS)) / (2.0 * EPS), grads[axis]);
-            assert!((slope - grad).abs() <= 1e-8 + 1e-5 * slope.abs(), "{id}: parameter {axis}: {grad:e} {slope:e}");
-        }
-    }
-}
-
-#[test]
-fn the_reference_is_its_own_central_differences() {
-    const N: usize = 2;
-    for (name, input, layers) in nets() {
-        let (net, plan) = (Net::new(input, &layers), Plan::new(input, &layers, N, &PlanOptions::default()).unwrap());
-        let Case { params, x, labels, dy } = Case::new(&plan, N);
-        let (params, x, dy) = (wide(&params), wide(&x), wide(&dy));
-        let layers = resolve(input, &layers).unwrap();
-        let spans: Vec<_> = layers.iter().flat_map(|layer| &layer.params).map(|param| param.span.clone()).collect();
-
-        let dot = |y: Vec<f64>| y.iter().zip(&dy).map(|(y, dy)| y * dy).sum();
-        check_slopes(name, &spans, &params, &net.backward(&params, N, &x, &dy), |p| dot(net.forward(p, N, &x)));
-        check_slopes(name, &spans, &params, &net.loss(&params, N, &x, &labels).1, |p| net.loss(p, N, &x, &labels).0);
     }
 }

@@ -74,6 +74,33 @@ fn one_epoch_is_a_history_and_none_is_not() {
     }
 }
 
+#[test]
+fn no_history_overflows() {
+    let epoch = epochs(1, true).epochs[0];
+    let odd = [
+        Epoch { epoch: usize::MAX, ..epoch },
+        Epoch { loss: f64::MAX, ..epoch },
+        Epoch { loss: -1.0, ..epoch },
+        Epoch { accuracy: f64::MAX, ..epoch },
+    ];
+    for odd in odd {
+        assert!(plot::history(&History { epochs: vec![odd] }, tmp("odd.png")).is_err(), "{odd:?}");
+    }
+    let extreme = |epoch, loss| Epoch {
+        epoch,
+        loss,
+        val_loss: Some(f64::MAX),
+        val_accuracy: Some(-9.0),
+        ..epochs(1, true).epochs[0]
+    };
+    let most = convlane::checkpoint::Position::MAX_EPOCHS;
+    for (last, first) in [(most, 0), (0, most), (5, 4)] {
+        let history = History { epochs: vec![extreme(last, 1e30), extreme(first, 1e-300)] };
+        let (png, _) = drawn("extreme", |path| plot::history(&history, path));
+        assert!(pixels(&png, BLUE) > 20, "{first} {last}");
+    }
+}
+
 /// `n` samples of each class, all taken for the class they are of but those of class 0, taken for the last.
 fn confused(classes: usize, n: usize) -> (Vec<u32>, Vec<f32>) {
     let labels: Vec<u32> = (0..classes * n).map(|sample| (sample % classes) as u32).collect();
@@ -151,6 +178,16 @@ fn filters_are_blue_above_zero_and_vermilion_below() {
     }
     let first_row = image::imageops::crop_imm(&png, 0, 50, 800, 115).to_image();
     assert!(pixels(&first_row, VERMILION) > 6 * 100 * 100 && pixels(&first_row, BLUE) == 0);
+
+    // More taps than pixels: the tile stays in its place of 133x145.
+    let mut model = Sequential::new(Shape::hwc(300, 200, 1)).layer(Conv2d::new(1, (300, 200))).build(Seed(1)).unwrap();
+    model.params_mut().fill(-0.5);
+    let (png, _) = drawn("filters-large", |path| plot::filters(&model, path));
+    let tile = image::imageops::crop_imm(&png, 0, 50, 133, 110).to_image();
+    let drawn_tile = pixels(&tile, VERMILION);
+    assert!((108 * 72..=110 * 74).contains(&drawn_tile), "{drawn_tile}");
+    let beside = image::imageops::crop_imm(&png, 133, 50, 667, 110).to_image();
+    assert_eq!(pixels(&beside, VERMILION), 0);
 
     let model = Sequential::new(Shape::hwc(5, 5, 1)).layer(Flatten).layer(Dense::new(2)).build(Seed(1)).unwrap();
     let error = plot::filters(&model, tmp("filters.png")).unwrap_err();

@@ -204,3 +204,11 @@ fn a_file_that_cannot_be_opened_is_named() {
         assert!(matches!(error, Error::Io { file, .. } if file == path));
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_without_an_end_is_refused() {
+    let mut model = Sequential::new(Shape::Flat(2)).layer(Dense::new(2)).build(Seed(1)).unwrap();
+    let message = load(&mut model, "/dev/zero").unwrap_err().to_string();
+    assert_eq!(message, "/dev/zero: is longer than 100000032 bytes, the most for weights of the model");
+}

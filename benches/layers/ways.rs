@@ -3,7 +3,7 @@
 use convlane::Level;
 use convlane::kernels::lanes;
 use convlane::kernels::lanes::winograd;
-use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, max_pool2d};
+use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, direct, max_pool2d};
 use convlane::layer::Activation;
 
 use super::lines::{Op, Pass};
@@ -17,8 +17,9 @@ pub struct Way {
     pub kernel: fn(Op, Pass, Level, usize) -> Option<Kernel>,
 }
 
-pub const WAYS: [Way; 4] = [
+pub const WAYS: [Way; 5] = [
     Way { name: "nhwc", in_lanes: false, kernel: nhwc },
+    Way { name: "nhwc_direct", in_lanes: false, kernel: nhwc_direct },
     Way { name: "lanes", in_lanes: true, kernel: lanes },
     Way { name: "lanes_fast", in_lanes: true, kernel: lanes_fast },
     Way { name: "lanes_in_place", in_lanes: true, kernel: lanes_in_place },
@@ -65,6 +66,34 @@ fn nhwc(op: Op, pass: Pass, level: Level, n: usize) -> Option<Kernel> {
             max_pool2d::par::backward(level, &shape, n, x, y, dy, dx);
         }),
         (Op::AvgPool2d(_) | Op::MaxPool2d(_), Pass::Weights) => return None,
+    })
+}
+
+/// Sums in registers, the weights packed anew in every call.
+fn nhwc_direct(op: Op, pass: Pass, level: Level, _n: usize) -> Option<Kernel> {
+    let Op::Conv2d(shape) = op else { return None };
+    if !direct::is_supported(level, &shape) {
+        return None;
+    }
+    let packed_len = move |pass| direct::packed_len(level, &shape, pass);
+    Some(match pass {
+        Pass::Forward => {
+            let pass = direct::Pass::Forward;
+            Kernel::new(packed_len(pass), move |n, Inputs { x, w, .. }, y, packed| {
+                direct::par::pack(level, &shape, pass, w, packed);
+                direct::par::forward(level, &shape, n, x, packed, None, NO_FLOOR, y);
+            })
+        }
+        Pass::Data => {
+            let pass = direct::Pass::BackwardInput;
+            Kernel::new(packed_len(pass), move |n, Inputs { dy, w, .. }, dx, packed| {
+                direct::par::pack(level, &shape, pass, w, packed);
+                direct::par::backward_input(level, &shape, n, dy, packed, dx);
+            })
+        }
+        Pass::Weights => Kernel::new(0, move |n, Inputs { x, dy, .. }, dw, _| {
+            direct::par::backward_params(level, &shape, n, x, dy, dw, None);
+        }),
     })
 }
 

@@ -1,6 +1,6 @@
 //! How to train: what the flags leave open, a checkpoint says.
 
-use convlane::checkpoint::Recipe;
+use convlane::checkpoint::Checkpoint;
 use convlane::prelude::*;
 
 use crate::options::Options;
@@ -18,12 +18,14 @@ pub struct Choices {
 }
 
 impl Choices {
-    pub fn new(options: &Options, saved: Option<&Recipe>) -> Self {
+    pub fn new(options: &Options, checkpoint: Option<&Checkpoint>) -> Self {
+        let saved = checkpoint.map(|checkpoint| &checkpoint.recipe);
+        let first = checkpoint.map(|checkpoint| checkpoint.model.seed());
         let saved_level = || Level::available().find(|level| saved.is_some_and(|saved| saved.level == level.name()));
         Choices {
             batch_size: options.batch_size.or(saved.map(|saved| saved.batch_size)).unwrap_or(256),
             learning_rate: options.learning_rate.or(saved.map(|saved| saved.sgd.learning_rate.into())).unwrap_or(0.05),
-            seed: options.seed.or(saved.and_then(|saved| saved.shuffle).map(|seed| seed.0)).unwrap_or(SEED),
+            seed: options.seed.or(saved.and_then(|saved| saved.shuffle).or(first).map(|seed| seed.0)).unwrap_or(SEED),
             shuffle: options.shuffle.or(saved.map(|saved| saved.shuffle.is_some())).unwrap_or(true),
             plan: PlanOptions {
                 engine: options.engine.or(saved.map(|saved| saved.engine)).unwrap_or_default(),

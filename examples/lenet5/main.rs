@@ -39,8 +39,8 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     }
 
     let checkpoint = options.resume.as_ref().map(|path| checkpoint::load(&model, path)).transpose()?;
+    let choices = Choices::new(options, checkpoint.as_ref());
     let saved = checkpoint.as_ref().map(|checkpoint| checkpoint.recipe.clone());
-    let choices = Choices::new(options, saved.as_ref());
     let threads = options.threads.map_or(Threads::Current, Threads::Own);
     let config = TrainConfig { threads, plan: choices.plan.clone() };
     let rate = choices.learning_rate as f32;
@@ -59,9 +59,9 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     screen.say(&plan);
 
     interrupt::listen()?;
-    let history = progress::fit(&mut trainer, options, &choices, &train, &test, &mut screen)?;
+    progress::fit(&mut trainer, options, &choices, &train, &test, &mut screen)?;
     if let Some(path) = &options.history {
-        report::save(path, &report::report(&trainer, &plan, options, &choices, &history))?;
+        report::save(path, &report::report(&trainer, &plan, options, &choices))?;
     }
     let position = trainer.position();
     if interrupt::came() && position.epochs < options.epochs {
@@ -75,7 +75,7 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(path) = &options.save {
         safetensors::save(trainer.model(), path)?;
     }
-    pictures::draw(&mut trainer, options, &test, &history, &mut screen)?;
+    pictures::draw(&mut trainer, options, &test, &mut screen)?;
     screen.close()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -5,18 +5,16 @@ use convlane::plot;
 use convlane::prelude::*;
 
 use crate::options::Options;
+use crate::shared::cli::complain;
 use crate::shared::screen::Screen;
 
 /// Draws all that was asked for.
-pub fn draw(
-    trainer: &mut Trainer,
-    options: &Options,
-    test: &Dataset,
-    history: &History,
-    screen: &mut Screen,
-) -> convlane::Result<()> {
+pub fn draw(trainer: &mut Trainer, options: &Options, test: &Dataset, screen: &mut Screen) -> convlane::Result<()> {
     if let Some(path) = &options.plot {
-        plot::history(history, path)?;
+        match trainer.history() {
+            history if history.epochs.is_empty() => complain("warning: --plot: there was no epoch to draw".into()),
+            history => plot::history(history, path)?,
+        }
     }
     if let Some(path) = &options.filters {
         plot::filters(trainer.model(), path)?;

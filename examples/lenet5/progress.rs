@@ -23,14 +23,13 @@ pub fn fit(
     train: &Dataset,
     test: &Dataset,
     screen: &mut Screen,
-) -> Result<History, Box<dyn Error>> {
+) -> Result<(), Box<dyn Error>> {
     let (bar, epochs) = (bar(options, trainer.position(), train.len())?, options.epochs);
-    let mut history = History::default();
     loop {
         let observer = |event| show(event, &bar, epochs, train.len(), screen);
         let next = epochs.min(trainer.position().epochs + 1);
         let fitted = trainer.fit(train, choices.fit(next).validation(test).observer(observer));
-        history.epochs.extend(fitted.inspect_err(|_| bar.finish_and_clear())?.epochs);
+        fitted.inspect_err(|_| bar.finish_and_clear())?;
         if let Some(path) = &options.checkpoint {
             checkpoint::save(&trainer.checkpoint()?, path)?;
         }
@@ -39,7 +38,7 @@ pub fn fit(
         }
     }
     bar.finish_and_clear();
-    Ok(history)
+    Ok(())
 }
 
 /// Shows an event, and says whether to go on.
@@ -68,8 +67,11 @@ fn bar(options: &Options, position: Position, images: usize) -> Result<ProgressB
     let rate = |state: &ProgressState, text: &mut dyn Write| _ = write!(text, "{:.0} images/s", state.per_sec());
     let style = ProgressStyle::with_template("{prefix}  {wide_bar} {percent:>3} %  {rate}  {eta} left  {msg}")?;
     let done = images_in(position.epochs, images).saturating_add(position.score.samples as u64);
-    let bar = ProgressBar::new(images_in(options.epochs, images)).with_position(done);
-    Ok(bar.with_style(style.with_key("rate", rate)))
+    let bar = ProgressBar::new(images_in(options.epochs, images)).with_style(style.with_key("rate", rate));
+    // Images before a checkpoint took none of the time from now on.
+    bar.update(|state| state.set_pos(done));
+    bar.reset_eta();
+    Ok(bar)
 }
 
 /// All images of so many epochs; too many to count are as many as can be.

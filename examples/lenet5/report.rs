@@ -13,15 +13,16 @@ pub fn save(path: &Path, report: &Value) -> convlane::Result<()> {
     atomic::write(path, format!("{report:#}\n").as_bytes())
 }
 
-pub fn report(trainer: &Trainer, plan: &Plan, options: &Options, choices: &Choices, history: &History) -> Value {
-    let epochs = history.epochs.iter().map(|epoch| {
+pub fn report(trainer: &Trainer, plan: &Plan, options: &Options, choices: &Choices) -> Value {
+    let epochs = trainer.history().epochs.iter().map(|epoch| {
         json!({
             "epoch": epoch.epoch,
             "loss": epoch.loss,
             "accuracy": epoch.accuracy,
             "val_loss": epoch.val_loss,
             "val_accuracy": epoch.val_accuracy,
-            "seconds": epoch.seconds,
+            // A checkpoint holds no times.
+            "seconds": (epoch.seconds > 0.0).then_some(epoch.seconds),
         })
     });
     json!({

@@ -18,18 +18,21 @@ const FAINT: f32 = 0.1;
 /// The least difference from the background that is ink.
 const LEAST: u8 = 16;
 
-/// The ink of a picture as MNIST has it, unless there is none.
-pub fn as_mnist(ink: &GrayImage) -> Option<GrayImage> {
-    let strongest = strongest(ink);
+/// The ink of a picture as MNIST has it; the error says why there is none.
+pub fn as_mnist(ink: &GrayImage) -> Result<GrayImage, &'static str> {
+    let strongest = self::strongest(ink);
     if strongest < LEAST {
-        return None;
+        return Err("is of one colour, expected a digit");
     }
     let (left, top, width, height) = bounds(ink, (FAINT * f32::from(strongest)) as u8);
     let digit = imageops::crop_imm(ink, left, top, width, height).to_image();
     let scaled = |side: u32| (side * BOX).div_ceil(width.max(height));
     let mut digit = imageops::resize(&digit, scaled(width), scaled(height), FilterType::CatmullRom);
+    if self::strongest(&digit) == 0 {
+        return Err("has strokes too thin for its size");
+    }
     stretch(&mut digit);
-    Some(centred(&digit))
+    Ok(centred(&digit))
 }
 
 fn strongest(ink: &GrayImage) -> u8 {
@@ -49,7 +52,7 @@ fn bounds(ink: &GrayImage, faint: u8) -> (u32, u32, u32, u32) {
 
 /// Makes the strongest ink 255 and faint ink none.
 fn stretch(digit: &mut GrayImage) {
-    let strongest = f32::from(strongest(digit).max(1));
+    let strongest = f32::from(strongest(digit));
     for value in digit.iter_mut() {
         let share = f32::from(*value) / strongest;
         *value = if share < FAINT { 0 } else { (255.0 * share).round() as u8 };

@@ -64,7 +64,7 @@ fn run(options: &Options) -> Result<ExitCode, Box<dyn Error>> {
 fn classify(predictor: &mut Predictor, path: &Path) -> Result<(usize, f32), String> {
     let named = |problem: String| format!("{}: {problem}", path.display());
     let ink = picture::read_ink(path).map_err(named)?;
-    let digit = centre::as_mnist(&ink).ok_or_else(|| named("is of one colour, expected a digit".into()))?;
+    let digit = centre::as_mnist(&ink).map_err(|problem| named(problem.into()))?;
     let pixels = Pixels::U8 { values: digit.as_raw(), scale: 1.0 / 255.0 };
     predictor.classify(pixels).map_err(|error| error.to_string())
 }

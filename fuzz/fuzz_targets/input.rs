@@ -1,7 +1,14 @@
 //! What the targets of kernels share: geometry and numbers out of bytes, and what holds of any geometry.
 
-#[path = "../../tests/support/mod.rs"]
-pub mod support;
+#[allow(dead_code, unused_imports)]
+#[path = "../../tests/support"]
+pub mod support {
+    pub mod geometry;
+    pub mod pass;
+    pub mod tensor;
+    pub mod tolerance;
+    pub mod way;
+}
 
 use convlane::rng::{Rng, Seed};
 use convlane::shape::{Axis, Padding, Size2, Window};

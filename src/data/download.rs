@@ -6,14 +6,13 @@ use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use ureq::Agent;
 
 use super::{Dataset, idx};
+use crate::atomic;
 use crate::error::{Error, Result};
 
 /// By how many bytes a packed file may be longer than what it holds, besides a thousandth.
@@ -190,8 +189,8 @@ pub fn fetch(source: &Source, options: Options<'_>) -> Result<PathBuf> {
                 let problem = format!("cannot be fetched ({problem}); put it there by hand");
                 Error::file(directory.join(format!("{}.gz", file.name)), problem)
             })?;
-            let path = directory.join(&*file.name);
-            write(&path, &bytes).map_err(|source| Error::Io { file: path, source })?;
+            fs::create_dir_all(&directory).map_err(|source| Error::Io { file: directory.clone(), source })?;
+            atomic::write(directory.join(&*file.name), &bytes)?;
         }
     }
     Ok(directory)
@@ -235,16 +234,6 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(hex, "{byte:02x}");
         hex
     })
-}
-
-/// Gives a file its name once all its bytes are there.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    static CALLS: AtomicUsize = AtomicUsize::new(0);
-    let call = CALLS.fetch_add(1, Ordering::Relaxed);
-    let temporary = path.with_extension(format!("{}-{call}.tmp", process::id()));
-    path.parent().map_or(Ok(()), fs::create_dir_all)?;
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.inspect_err(|_| _ = fs::remove_file(&temporary))
 }
 
 fn agent(timeout: Duration) -> Agent {

@@ -9,12 +9,15 @@ mod order;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::OnceLock;
+
+use flate2::Crc;
 
 pub use order::Order;
 
 use crate::error::{Error, Result};
 use crate::kernels::cast::Pixels;
-use crate::shape::{Shape, product};
+use crate::shape::{Shape, product, zeros};
 
 /// What one step of a byte is worth, so that pixels are 0 to 1.
 const BYTE_SCALE: f32 = 1.0 / 255.0;
@@ -36,6 +39,7 @@ pub struct Dataset {
     values: Values,
     labels: Vec<u32>,
     classes: usize,
+    crc32: OnceLock<u32>,
 }
 
 /// The values of all samples as they are kept.
@@ -94,7 +98,7 @@ impl Dataset {
         if let Some(index) = labels.iter().position(|&label| label as usize >= classes) {
             return Err(Error::LabelOutOfRange { index, label: labels[index], classes });
         }
-        Ok(Dataset { shape, values, labels, classes })
+        Ok(Dataset { shape, values, labels, classes, crc32: OnceLock::new() })
     }
 
     /// Number of samples, at least one.
@@ -126,12 +130,27 @@ impl Dataset {
         }
     }
 
+    /// A checksum of values, as they are kept, and labels, by which a training to be gone on with knows its samples again.
+    /// It is computed once.
+    pub fn crc32(&self) -> u32 {
+        *self.crc32.get_or_init(|| {
+            let mut crc = Crc::new();
+            match &self.values {
+                Values::U8(values) => crc.update(values),
+                Values::F32(values) => update_by(&mut crc, values, |value| value.to_le_bytes()),
+            }
+            update_by(&mut crc, &self.labels, |label| label.to_le_bytes());
+            crc.sum()
+        })
+    }
+
     /// The labels of the samples at `indices` as `[indices][classes]`: 1 at the class, 0 elsewhere.
     ///
     /// # Errors
     /// If there is no index, one is not below [`Dataset::len`], or the result would overflow.
     pub fn one_hot(&self, indices: &[u32]) -> Result<Vec<f32>> {
-        let mut one_hot = vec![0.0; product("one-hot labels", &[indices.len(), self.classes])?];
+        let what = "one-hot labels";
+        let mut one_hot = zeros(what, product(what, &[indices.len(), self.classes])?)?;
         for (row, &index) in one_hot.chunks_mut(self.classes).zip(indices) {
             let label = self.labels.get(index as usize).ok_or_else(|| Error::Setting {
                 name: "index",
@@ -175,7 +194,16 @@ impl Dataset {
             values: self.values.part(span.start * sample_len..span.end * sample_len),
             labels: self.labels[span].to_vec(),
             classes: self.classes,
+            crc32: OnceLock::new(),
         }
+    }
+}
+
+/// Adds numbers to a checksum as `bytes` has them.
+fn update_by<T: Copy>(crc: &mut Crc, numbers: &[T], bytes: impl Fn(T) -> [u8; 4]) {
+    for part in numbers.chunks(1024) {
+        let bytes: Vec<[u8; 4]> = part.iter().map(|&number| bytes(number)).collect();
+        crc.update(bytes.as_flattened());
     }
 }
 

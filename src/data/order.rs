@@ -4,6 +4,7 @@ use std::slice::Chunks;
 
 use crate::error::{Error, Result};
 use crate::rng::{Rng, Seed};
+use crate::shape::zeros;
 
 /// The stream of a seed's epoch 0, far from the small numbers that other users of the seed count from.
 const STREAM: u64 = u64::from_be_bytes(*b"shuffle\0");
@@ -31,15 +32,22 @@ impl Order {
     /// # Errors
     /// If `len` is zero or does not fit a `u32`.
     pub fn new(len: usize) -> Result<Self> {
-        Ok(Order { indices: (0..checked_count(len)?).collect() })
+        checked_count(len)?;
+        let mut order = Order { indices: zeros("order", len)? };
+        order.reset();
+        Ok(order)
     }
 
     /// Becomes the order of an epoch, which depends on the number of samples, the seed and the epoch alone.
     pub fn shuffle(&mut self, seed: Seed, epoch: usize) {
+        self.reset();
+        Rng::new(seed, STREAM.wrapping_add(epoch as u64)).shuffle(&mut self.indices);
+    }
+
+    fn reset(&mut self) {
         for (slot, index) in self.indices.iter_mut().zip(0..) {
             *slot = index;
         }
-        Rng::new(seed, STREAM.wrapping_add(epoch as u64)).shuffle(&mut self.indices);
     }
 
     /// The indices in batches of `size`, of which the last may be smaller.

@@ -1,8 +1,10 @@
 //! Checkpoints in safetensors files: everything to go on from, in one file that is old or new, never half written.
 //!
 //! The tensors are the weights, as [`safetensors`](crate::io::safetensors) names them, and with momentum the velocity
-//! under the same names behind `velocity.`; the metadata has one entry, `checkpoint`, of lines such as `epochs 2`. A
-//! checksum of the whole file is among them: a file with a changed byte is refused.
+//! under the same names behind `velocity.`; the metadata has one entry, `checkpoint`, of lines such as `epochs 2`, among
+//! them loss and accuracy of the last 10,000 epochs. The first is a checksum of the whole file: one with a changed byte is
+//! refused. So is one of another version of the format, now `convlane-2`: `convlane-1`, which no release wrote, did not
+//! know its samples again.
 //!
 //! ```
 //! use convlane::data::Dataset;
@@ -35,7 +37,6 @@
 mod text;
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -44,10 +45,11 @@ use safetensors::SafeTensorError;
 use safetensors::tensor::{SafeTensors, serialize};
 
 use super::format::{Entry, Format};
-use super::{atomic, tensors};
+use super::{atomic, bounded, tensors};
 use crate::checkpoint::Checkpoint;
 use crate::error::{Error, Result};
 use crate::model::Model;
+use text::Text;
 
 /// How a file goes on after the length of its header.
 const START: &[u8] = br#"{"__metadata__":{"checkpoint":""#;
@@ -69,7 +71,10 @@ pub fn save(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
     let entries = Format::keras().entries(&checkpoint.model)?;
     let mut file = unsealed(checkpoint, &entries).map_err(|e| Error::file(path, e.to_string()))?;
     let checksum = checksum(&file);
-    file[checksum_place()].copy_from_slice(checksum.as_bytes());
+    match file.get_mut(checksum_place()) {
+        Some(place) if place == NO_CHECKSUM.as_bytes() => place.copy_from_slice(checksum.as_bytes()),
+        _ => return Err(Error::file(path, "would have its checksum in another place than it is looked for")),
+    }
     atomic::write(path, &file)
 }
 
@@ -82,8 +87,20 @@ pub fn save(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
 /// first layer that differs.
 pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
-    let bytes = read(path, longest(model)).map_err(|source| Error::Io { file: path.into(), source })?;
-    parse(model, &Format::keras().entries(model)?, &bytes).map_err(|problem| Error::file(path, problem))
+    taken(model, path, &bounded::read(path, longest(model))?)
+}
+
+/// Reads a checkpoint like [`load`] from anything, called `name` in errors.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from(model: &Model, name: impl AsRef<Path>, bytes: impl Read) -> Result<Checkpoint> {
+    let name = name.as_ref();
+    taken(model, name, &bounded::read_from(name, bytes, longest(model))?)
+}
+
+fn taken(model: &Model, name: &Path, bytes: &[u8]) -> Result<Checkpoint> {
+    parse(model, &Format::keras().entries(model)?, bytes).map_err(|problem| Error::file(name, problem))
 }
 
 /// The whole file, but for the checksum.
@@ -102,12 +119,14 @@ fn parse(model: &Model, entries: &[Entry], bytes: &[u8]) -> std::result::Result<
     let text = metadata(bytes).ok_or("no checkpoint")?;
     let mut lines = text.split("\\n");
     let sum = lines.next().unwrap_or_default();
-    let (recipe, position) = text::read(model, lines)?;
-    if bytes.len() > longest(model) {
-        return Err(format!("is longer than the {} bytes of any checkpoint of the model", longest(model)));
-    }
-    if sum != checksum(bytes) {
+    // Of a longer file, as another model's may be, the rest was not read.
+    let whole = bytes.len() <= longest(model);
+    if whole && sum != checksum(bytes) {
         return Err(format!("{sum} does not fit the bytes, which give {}", checksum(bytes)));
+    }
+    let Text { seed, recipe, position, history } = text::read(model, lines)?;
+    if !whole {
+        return Err(format!("is longer than the {} bytes of any checkpoint of the model", longest(model)));
     }
     let file = SafeTensors::deserialize(bytes).map_err(|e| format!("no checkpoint: {e}"))?;
     let has_velocity = recipe.sgd.velocity_len(1) > 0;
@@ -119,7 +138,7 @@ fn parse(model: &Model, entries: &[Entry], bytes: &[u8]) -> std::result::Result<
     let mut trained = model.clone();
     trained.params_mut().copy_from_slice(&tensors::values(entries, "", &file)?);
     let velocity = tensors::values(moving, VELOCITY, &file)?;
-    let checkpoint = Checkpoint { model: trained, velocity, position, recipe };
+    let checkpoint = Checkpoint { model: trained.with_seed(seed), velocity, position, recipe, history };
     checkpoint.validate().map_err(|error| error.to_string())?;
     Ok(checkpoint)
 }
@@ -148,13 +167,6 @@ fn checksum(file: &[u8]) -> String {
 
 /// A bound on the length of a model's checkpoints: generous for the header, exact for the rest.
 fn longest(model: &Model) -> usize {
-    let header = 4096 + 1024 * model.layers().len();
-    header + 2 * size_of::<f32>() * model.params().len()
-}
-
-/// Reads a file up to one byte more than `longest`.
-fn read(path: &Path, longest: usize) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(longest as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+    let header = 4096 + 1024 * model.layers().len() + text::LONGEST_HISTORY;
+    (2 * size_of::<f32>()).saturating_mul(model.params().len()).saturating_add(header)
 }

@@ -1,6 +1,12 @@
 //! Models and trainings to files and back.
 
-pub mod atomic;
+/// Files that hold the old bytes or the new, whatever happens while they are written.
+pub mod atomic {
+    pub use crate::atomic::{check, write};
+}
+
+#[cfg(feature = "safetensors")]
+mod bounded;
 #[cfg(feature = "safetensors")]
 #[cfg_attr(docsrs, doc(cfg(feature = "safetensors")))]
 pub mod checkpoint;

@@ -29,7 +29,7 @@ use std::path::Path;
 use safetensors::tensor::{SafeTensors, serialize};
 
 pub use super::format::Format;
-use super::{atomic, tensors};
+use super::{atomic, bounded, tensors};
 use crate::error::{Error, Result};
 use crate::model::Model;
 
@@ -53,7 +53,12 @@ pub fn save_as(model: &Model, path: impl AsRef<Path>, format: &Format) -> Result
     atomic::write(path, &file.map_err(|e| Error::file(path, e.to_string()))?)
 }
 
+/// The longest header of a safetensors file.
+const LONGEST_HEADER: usize = 100_000_000;
+
 /// Reads the parameters of a model of the same layers, as Keras has them. On an error the model stays as it was.
+///
+/// Takes no more memory than the header of such a file may have, 100 MB, and the parameters, whatever the file is.
 ///
 /// # Errors
 /// If the file cannot be read, is no safetensors file, or its tensors are not those of the model.
@@ -68,7 +73,11 @@ pub fn load(model: &mut Model, path: impl AsRef<Path>) -> Result<()> {
 pub fn load_as(model: &mut Model, path: impl AsRef<Path>, format: &Format) -> Result<()> {
     let path = path.as_ref();
     let entries = format.entries(model)?;
-    let bytes = std::fs::read(path).map_err(|source| Error::Io { file: path.into(), source })?;
+    let longest = size_of_val(model.params()).saturating_add(size_of::<u64>() + LONGEST_HEADER);
+    let bytes = bounded::read(path, longest)?;
+    if bytes.len() > longest {
+        return Err(Error::file(path, format!("is longer than {longest} bytes, the most for weights of the model")));
+    }
     let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::file(path, format!("no safetensors file: {e}")))?;
     let params = tensors::values(&entries, "", &file).map_err(|problem| Error::file(path, problem))?;
     if file.len() != entries.len() {

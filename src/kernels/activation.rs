@@ -11,6 +11,12 @@ use crate::simd::{Level, Simd, dispatch, sigmoid, tanh};
 /// |---|---|
 /// | `y` | `[..][channels]`, overwritten |
 ///
+/// # Accuracy
+/// In units in the last place of the exact value, at every level: tanh within 1.5 (1.29 measured), sigmoid within 3 (2.50
+/// measured), and the `exp` of softmax and cross-entropy within 1.5 (0.99 measured), at 2^24 numbers, one of every 256
+/// neighbours. ReLU is exact. A softmax sums to 1 within `(channels + 2) 2^-24`, since its sum is rounded once a channel and
+/// each number once.
+///
 /// # Panics
 /// If the length of `y` is not a multiple of `channels`.
 ///

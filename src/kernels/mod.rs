@@ -22,6 +22,8 @@ pub mod lanes;
 pub mod nhwc;
 mod par;
 pub mod softmax;
+mod taps;
+mod tile;
 pub mod update;
 
 use crate::simd::Simd;

@@ -2,6 +2,9 @@
 
 use std::ops::{Deref, DerefMut};
 
+use crate::error::Result;
+use crate::shape::zeros;
+
 /// Bytes of a cache line, and of the longest vector.
 const LINE: usize = 64;
 
@@ -17,10 +20,10 @@ pub(super) struct Memory {
 }
 
 impl Memory {
-    pub fn new(len: usize) -> Self {
-        let values = vec![0.0; len + SLACK];
+    pub fn new(len: usize) -> Result<Self> {
+        let values: Vec<f32> = zeros("memory of a worker", len + SLACK)?;
         let start = values.as_ptr().align_offset(LINE);
-        Memory { values, start, len }
+        Ok(Memory { values, start, len })
     }
 
     /// Bytes that so many floats take up.

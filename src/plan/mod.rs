@@ -157,8 +157,17 @@ impl Plan {
 
     /// The memory for runs of this plan on the current rayon pool: [`Plan::working_set`] a thread, and what a batch leaves.
     ///
-    /// As with any `Vec`, memory that the system refuses ends the process.
+    /// # Panics
+    /// If the system refuses the memory; see [`Plan::try_worker`].
     pub fn worker(&self) -> Worker {
+        self.try_worker().expect("memory for a worker")
+    }
+
+    /// [`Plan::worker`], for plans of sizes that come from elsewhere.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`] if the system refuses the memory.
+    pub fn try_worker(&self) -> Result<Worker> {
         Worker::new(self)
     }
 
@@ -202,11 +211,12 @@ impl Plan {
         Memory::bytes(self.arena.len)
     }
 
-    /// Bytes that a batch takes beside: what its groups leave, and the gradients.
+    /// Bytes that a batch takes beside: what its groups leave, and the gradients; `usize::MAX` if there are more.
     pub fn batch_memory(&self) -> usize {
         let (groups, padded) = (self.groups(self.batch), self.padded(self.batch));
-        let left = Memory::bytes(groups * self.record.group_len) + Memory::bytes(padded * self.record.sample_len);
-        left + groups * size_of::<Score>() + self.params_len() * size_of::<f32>()
+        let left = [groups * self.record.group_len, padded * self.record.sample_len].map(Memory::bytes);
+        let (scores, gradients) = (groups.saturating_mul(size_of::<Score>()), self.params_len() * size_of::<f32>());
+        left.into_iter().chain([scores, gradients]).fold(0, usize::saturating_add)
     }
 
     /// The output `y` of every sample, `[n][..]`.

@@ -19,7 +19,7 @@ pub enum Part {
     Backward(usize),
     /// The gradient of a convolution's parameters, or what is kept for that of a dense layer's.
     BackwardParams(usize),
-    /// The gradient of the input of a step with parameters.
+    /// The gradient of the input of a step with parameters; of a fast convolution, it is computed along with those.
     BackwardInput(usize),
     /// Gradients of all parameters summed over the batch, and the update.
     Sum,
@@ -75,6 +75,9 @@ impl Plan {
         match part {
             Part::BackwardInput(0) => 0,
             Part::Forward(step) | Part::BackwardInput(step) => of(step),
+            Part::BackwardParams(step) if step > 0 && self.steps.get(step).is_some_and(|step| step.fast) => {
+                2 * of(step)
+            }
             Part::BackwardParams(step) if !is_dense(step) => of(step),
             Part::Sum => (0..self.steps.len()).filter(|&step| is_dense(step)).map(of).sum(),
             _ => 0,

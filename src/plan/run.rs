@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::kernels::cast::Pixels;
 use crate::kernels::update;
 use crate::optim::Sgd;
+use crate::shape::zeros;
 use crate::simd::Level;
 
 /// The memory that runs of a [`Plan`] need; take one with [`Plan::worker`] and keep it.
@@ -35,16 +36,19 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(plan: &Plan) -> Self {
-        let groups = plan.groups(plan.batch);
-        let arena = || Mutex::new(Memory::new(plan.arena.len));
-        Worker {
-            arenas: (0..rayon::current_num_threads()).map(|_| arena()).collect(),
-            groups: Memory::new(groups * plan.record.group_len),
-            samples: Memory::new(plan.padded(plan.batch) * plan.record.sample_len),
-            scores: vec![Score::default(); groups],
-            grads: vec![0.0; plan.params_len()],
+    pub(super) fn new(plan: &Plan) -> Result<Self> {
+        let (groups, threads) = (plan.groups(plan.batch), rayon::current_num_threads());
+        let mut arenas = Vec::with_capacity(threads);
+        for _ in 0..threads {
+            arenas.push(Mutex::new(Memory::new(plan.arena.len)?));
         }
+        Ok(Worker {
+            arenas,
+            groups: Memory::new(groups * plan.record.group_len)?,
+            samples: Memory::new(plan.padded(plan.batch) * plan.record.sample_len)?,
+            scores: zeros("scores of a worker", groups)?,
+            grads: zeros("gradients of a worker", plan.params_len())?,
+        })
     }
 
     /// Checks that this is memory for `plan`.

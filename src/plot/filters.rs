@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::paint::{self, BLUE, Canvas, Drawn, LARGE, SMALL, VERMILION, fill, mix, write};
+use super::paint::{self, BLUE, Canvas, Drawn, LARGE, SMALL, VERMILION, fill, mix, raster, sides, write};
 use super::{Picture, WIDTH};
 use crate::error::{Error, Result};
 use crate::layer::{Layer, ParamKind};
@@ -76,15 +76,16 @@ impl Tiles<'_> {
 
     fn draw_tile<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, tile: usize, largest: f32) -> Drawn<DB> {
         let (output, input) = (tile / self.inputs, tile % self.inputs);
-        let side = (SIDE / self.kh.max(self.kw)).max(1) as i32;
-        let [height, width] = [self.kh, self.kw].map(|taps| taps as i32 * side);
+        let taps = [self.kh, self.kw];
+        // As large as all taps can be alike, or as there is room for.
+        let most = SIDE - SIDE % self.kh.max(self.kw).min(SIDE);
+        let [height, width] = sides(taps, most).map(|pixels| pixels as i32);
         let middle = (tile % COLUMNS) as i32 * CELL.0 + CELL.0 / 2;
         let (left, top) = (middle - width / 2, TOP + (tile / COLUMNS) as i32 * CELL.1);
-        for (tap, weights) in self.weights.chunks(self.inputs * self.outputs).enumerate() {
-            let weight = weights[input * self.outputs + output];
-            let (x, y) = (left + (tap % self.kw) as i32 * side, top + (tap / self.kw) as i32 * side);
-            fill(canvas, (x, y), (x + side, y + side), colour(f64::from(weight / largest)))?;
-        }
+        raster(canvas, (left, top), [height as usize, width as usize], taps, |row, column| {
+            let weight = self.weights[((row * self.kw + column) * self.inputs + input) * self.outputs + output];
+            colour(f64::from(weight / largest))
+        })?;
         canvas.draw(&Rectangle::new([(left, top), (left + width, top + height)], paint::GREY))?;
         let caption = match self.inputs {
             1 => format!("filter {output}"),

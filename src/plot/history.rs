@@ -1,6 +1,6 @@
 //! Loss and accuracy over the epochs, side by side.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::path::Path;
 
 use plotters::chart::{ChartBuilder, SeriesLabelPosition};
@@ -8,17 +8,21 @@ use plotters::prelude::*;
 
 use super::Picture;
 use super::paint::{self, BLUE, Canvas, Drawn, MEDIUM, SMALL, VERMILION};
+use crate::checkpoint::Position;
 use crate::error::{Error, Result};
 use crate::history::{Epoch, History};
 
-/// Draws loss and accuracy of a fit, training and validation, over its epochs.
+/// Draws loss and accuracy of a fit, training and validation, over its epochs. Left out are epochs past
+/// [`Position::MAX_EPOCHS`], losses that are not 0 to 1e30, and accuracies that are not 0 to 1.
 ///
 /// # Errors
-/// If there is no epoch with a finite loss, the ending of `path` is none of [`Format`](super::Format), or it cannot be
+/// If there is no epoch to draw, the ending of `path` is none of [`Format`](super::Format), or it cannot be
 /// written.
 pub fn history(history: &History, path: impl AsRef<Path>) -> Result<()> {
-    let finite = |epoch: &&Epoch| epoch.loss.is_finite() && epoch.accuracy.is_finite();
-    let epochs: Vec<Epoch> = history.epochs.iter().filter(finite).copied().collect();
+    let drawn = |epoch: &&Epoch| {
+        LOSSES.contains(&epoch.loss) && SHARES.contains(&epoch.accuracy) && epoch.epoch <= Position::MAX_EPOCHS
+    };
+    let epochs: Vec<Epoch> = history.epochs.iter().filter(drawn).copied().collect();
     if epochs.is_empty() {
         return Err(Error::Zero { what: "number of epochs to draw" });
     }
@@ -28,6 +32,10 @@ pub fn history(history: &History, path: impl AsRef<Path>) -> Result<()> {
 struct Curves {
     epochs: Vec<Epoch>,
 }
+
+/// What can be drawn; beyond, the arithmetic of axes overflows.
+const LOSSES: RangeInclusive<f64> = 0.0..=1e30;
+const SHARES: RangeInclusive<f64> = 0.0..=1.0;
 
 /// Points of epoch and value.
 type Points = Vec<(i64, f64)>;
@@ -42,14 +50,14 @@ impl Picture for Curves {
 
     fn draw<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
         let [left, right] = &canvas.split_evenly((1, 2))[..] else { unreachable!("two panels") };
-        let loss = [self.points(|epoch| Some(epoch.loss)), self.points(|epoch| epoch.val_loss)];
+        let loss = [self.points(LOSSES, |epoch| Some(epoch.loss)), self.points(LOSSES, |epoch| epoch.val_loss)];
         let most = values(&loss).fold(0.0, f64::max);
         let most = if most > 0.0 { 1.05 * most } else { 1.0 };
         self.panel(left, "Loss", "mean cross-entropy (nats)", 0.0..most, SeriesLabelPosition::UpperRight, &loss)?;
 
-        let percent = |share: f64| 100.0 * share;
-        let accuracy =
-            [self.points(|epoch| Some(percent(epoch.accuracy))), self.points(|epoch| epoch.val_accuracy.map(percent))];
+        let shares =
+            [self.points(SHARES, |epoch| Some(epoch.accuracy)), self.points(SHARES, |epoch| epoch.val_accuracy)];
+        let accuracy = shares.map(|points| points.into_iter().map(|(epoch, share)| (epoch, 100.0 * share)).collect());
         let least = values(&accuracy).fold(95.0, f64::min);
         let range = (least / 5.0).floor() * 5.0..100.0;
         self.panel(
@@ -64,8 +72,8 @@ impl Picture for Curves {
 }
 
 impl Curves {
-    fn points(&self, value: impl Fn(&Epoch) -> Option<f64>) -> Points {
-        let point = |epoch: &Epoch| Some((epoch.epoch as i64, value(epoch).filter(|value| value.is_finite())?));
+    fn points(&self, drawn: RangeInclusive<f64>, value: impl Fn(&Epoch) -> Option<f64>) -> Points {
+        let point = |epoch: &Epoch| Some((epoch.epoch as i64, value(epoch).filter(|value| drawn.contains(value))?));
         self.epochs.iter().filter_map(point).collect()
     }
 
@@ -78,7 +86,8 @@ impl Curves {
         legend: SeriesLabelPosition,
         curves: &[Points; 2],
     ) -> Drawn<DB> {
-        let [first, last] = [0, self.epochs.len() - 1].map(|at| self.epochs[at].epoch as i64);
+        let epochs = || self.epochs.iter().map(|epoch| epoch.epoch as i64);
+        let (first, last) = (epochs().min().unwrap_or(0), epochs().max().unwrap_or(0));
         let mut chart = ChartBuilder::on(area)
             .caption(title, paint::plain(paint::LARGE))
             .margin(10)

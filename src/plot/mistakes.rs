@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use super::paint::{self, Canvas, Drawn, LARGE, SMALL, fill, write};
+use super::paint::{self, Canvas, Drawn, LARGE, SMALL, raster, sides, write};
 use super::{Picture, WIDTH};
 use crate::data::Dataset;
 use crate::error::{Error, Result};
@@ -75,25 +75,8 @@ impl Picture for Sheet<'_> {
 
 impl Sheet<'_> {
     fn draw_image<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, sample: usize, (left, top): (i32, i32)) -> Drawn<DB> {
-        let longer = self.h.max(self.w);
-        let [height, width] = [self.h, self.w].map(|size| (size * SIDE).div_ceil(longer));
-        // Larger images are drawn by some of their pixels.
-        let [rows, columns] = [self.h.min(height), self.w.min(width)];
-        let at = |index: usize, count: usize, size: usize| (index * size / count) as i32;
-        for row in 0..rows {
-            let colours: Vec<_> = (0..columns)
-                .map(|column| self.colour(sample, row * self.h / rows, column * self.w / columns))
-                .collect();
-            let (y, bottom) = (top + at(row, rows, height), top + at(row + 1, rows, height));
-            let mut column = 0;
-            for run in colours.chunk_by(|a, b| a == b) {
-                let end = column + run.len();
-                let (x, right) = (left + at(column, columns, width), left + at(end, columns, width));
-                fill(canvas, (x, y), (right, bottom), run[0])?;
-                column = end;
-            }
-        }
-        Ok(())
+        let image = [self.h, self.w];
+        raster(canvas, (left, top), sides(image, SIDE), image, |row, column| self.colour(sample, row, column))
     }
 
     /// Three channels are red, green and blue; of any other number, the first is grey.

@@ -30,6 +30,7 @@ pub use filters::filters;
 pub use history::history;
 pub use mistakes::mistakes;
 
+use crate::atomic;
 use crate::error::{Error, Result};
 use paint::{Canvas, Drawn};
 use plotters::prelude::{BitMapBackend, DrawingBackend, IntoDrawingArea, SVGBackend};
@@ -83,7 +84,7 @@ trait Picture {
                 png::encode(size, &rgb)
             }
         };
-        std::fs::write(path, bytes).map_err(|source| Error::Io { file: path.into(), source })
+        atomic::write(path, &bytes)
     }
 
     fn draw_with<DB: DrawingBackend>(&self, backend: DB, path: &Path) -> Result<()> {

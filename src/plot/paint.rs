@@ -63,6 +63,39 @@ pub fn fill<DB: DrawingBackend>(
     canvas.draw(&Rectangle::new([(left, top), (right, bottom)], colour.filled()))
 }
 
+/// Fills a rectangle of `[height, width]` with a picture of `[rows, columns]`, of which those are left out for which there
+/// are no pixels.
+pub fn raster<DB: DrawingBackend>(
+    canvas: &Canvas<DB>,
+    (left, top): (i32, i32),
+    [height, width]: [usize; 2],
+    [rows, columns]: [usize; 2],
+    colour: impl Fn(usize, usize) -> RGBColor,
+) -> Drawn<DB> {
+    let [shown_rows, shown_columns] = [rows.min(height), columns.min(width)];
+    let scaled = |index: usize, size: usize, count: usize| (index as u128 * size as u128 / count as u128) as usize;
+    let [x, y] = [(left, width, shown_columns), (top, height, shown_rows)]
+        .map(|(start, size, count)| move |index: usize| start + scaled(index, size, count) as i32);
+    for row in 0..shown_rows {
+        let colours: Vec<_> = (0..shown_columns)
+            .map(|column| colour(scaled(row, rows, shown_rows), scaled(column, columns, shown_columns)))
+            .collect();
+        let mut column = 0;
+        for run in colours.chunk_by(|a, b| a == b) {
+            let end = column + run.len();
+            fill(canvas, (x(column), y(row)), (x(end), y(row + 1)), run[0])?;
+            column = end;
+        }
+    }
+    Ok(())
+}
+
+/// The pixels of sides of which the longer has `most`, and the other as many as its share.
+pub fn sides(sides: [usize; 2], most: usize) -> [usize; 2] {
+    let longer = sides[0].max(sides[1]) as u128;
+    sides.map(|side| (side as u128 * most as u128).div_ceil(longer) as usize)
+}
+
 /// The colour at `share`, 0 to 1, of the way between two.
 pub fn mix(from: RGBColor, to: RGBColor, share: f64) -> RGBColor {
     let channel = |from: u8, to: u8| (f64::from(from) + (f64::from(to) - f64::from(from)) * share).round() as u8;

@@ -82,6 +82,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn prefetch(self, src: &[u8]) {
+        for line in src.chunks(64) {
+            // SAFETY: the token proves AVX2, and with it SSE; a prefetch of any address has no effect but on the cache.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+
+    #[inline(always)]
     fn store(self, v: __m256, dst: &mut [f32]) {
         let dst: &mut [f32; 8] = dst.first_chunk_mut().expect("a whole vector");
         // SAFETY: the token proves AVX2; the array is eight writable floats, and the store needs no alignment.
@@ -214,6 +222,20 @@ impl Simd for Avx2 {
         for (row, v) in b.into_iter().enumerate() {
             self.store(v, &mut square[8 * row..]);
         }
+    }
+
+    #[inline(always)]
+    fn sum_four(self, [a, b, c, d]: [__m256; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        let quarters = register!({
+            let ab = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            let cd = _mm256_add_ps(_mm256_unpacklo_ps(c, d), _mm256_unpackhi_ps(c, d));
+            let abcd = _mm256_add_ps(unpack_low_pairs(ab, cd), unpack_high_pairs(ab, cd));
+            _mm_add_ps(_mm256_castps256_ps128(abcd), _mm256_extractf128_ps::<1>(abcd))
+        });
+        // SAFETY: the token proves AVX2; the array is four writable floats, and the store needs no alignment.
+        unsafe { _mm_storeu_ps(sums.as_mut_ptr(), quarters) };
+        sums
     }
 
     #[inline(always)]

@@ -96,6 +96,14 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn prefetch(self, src: &[u8]) {
+        for line in src.chunks(64) {
+            // SAFETY: the token proves AVX-512, and with it SSE; a prefetch of any address has no effect but on the cache.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+
+    #[inline(always)]
     fn store(self, v: __m512, dst: &mut [f32]) {
         let dst: &mut [f32; 16] = dst.first_chunk_mut().expect("a whole vector");
         // SAFETY: the token proves AVX-512; the array is sixteen writable floats, and the store needs no alignment.
@@ -236,6 +244,21 @@ impl Simd for Avx512 {
         for (row, v) in a.into_iter().enumerate() {
             self.store(v, &mut square[16 * row..]);
         }
+    }
+
+    #[inline(always)]
+    fn sum_four(self, [a, b, c, d]: [__m512; 4]) -> [f32; 4] {
+        let mut sums = [0.0; 4];
+        let quarters = register!({
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let abcd = _mm512_add_ps(unpack_low_pairs(ab, cd), unpack_high_pairs(ab, cd));
+            let half = _mm256_add_ps(_mm512_castps512_ps256(abcd), _mm512_extractf32x8_ps::<1>(abcd));
+            _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps::<1>(half))
+        });
+        // SAFETY: the token proves AVX-512; the array is four writable floats, and the store needs no alignment.
+        unsafe { _mm_storeu_ps(sums.as_mut_ptr(), quarters) };
+        sums
     }
 
     #[inline(always)]

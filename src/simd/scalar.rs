@@ -157,6 +157,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn sum_four(self, v: [V; 4]) -> [f32; 4] {
+        v.map(|v| self.sum(v))
+    }
+
+    #[inline(always)]
     fn sum_rows(self, square: &[f32]) -> V {
         std::array::from_fn(|row| self.sum(self.load(&square[row * LANES..])))
     }

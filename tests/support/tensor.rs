@@ -8,6 +8,9 @@ use convlane::rng::Rng;
 const CANARIES: usize = 64;
 const CANARY: u32 = 0x7fc0_beef;
 
+/// What outputs hold before a kernel overwrites them: a NaN that no input has, so that it is found if it is left or read.
+const UNWRITTEN: u32 = 0x7fc0_feed;
+
 /// What parameter gradients hold before a kernel adds to them.
 pub const START: f32 = 3.0;
 
@@ -40,6 +43,11 @@ impl Tensor {
         self.iter().map(|&x| f64::from(x)).collect()
     }
 
+    /// The numbers and all canaries.
+    pub fn whole_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+
     pub fn bits(&self) -> Vec<u32> {
         self.iter().map(|x| x.to_bits()).collect()
     }
@@ -68,14 +76,29 @@ impl Drop for Tensor {
     }
 }
 
-/// What `kernel` makes of a buffer full of NaN, which it has to overwrite.
+/// What `kernel` makes of a buffer that it has to overwrite, all of it.
 pub fn overwritten(len: usize, kernel: impl FnOnce(&mut [f32])) -> Tensor {
-    changed(Tensor::filled(len, f32::NAN), kernel)
+    let tensor = changed(Tensor::filled(len, f32::from_bits(UNWRITTEN)), kernel);
+    let written = tensor.iter().all(|x| x.to_bits() != UNWRITTEN);
+    assert!(written, "a kernel left a part of its output as it was");
+    tensor
 }
 
-/// What `kernel` makes of a buffer full of [`START`], to which it has to add.
-pub fn added(len: usize, kernel: impl FnOnce(&mut [f32])) -> Tensor {
-    changed(Tensor::filled(len, START), kernel)
+/// Runs `kernel` with scratch full of NaN.
+pub fn with_scratch(len: usize, kernel: impl FnOnce(&mut [f32])) {
+    changed(Tensor::filled(len, f32::NAN), kernel);
+}
+
+/// What `kernel` makes of buffers full of [`START`], to which it has to add. Where they are full of NaN, it must leave them so.
+pub fn added<const N: usize>(lens: [usize; N], kernel: impl Fn([&mut [f32]; N])) -> [Tensor; N] {
+    let run = |start| {
+        let mut tensors = lens.map(|len| Tensor::filled(len, start));
+        kernel(tensors.each_mut().map(|tensor| &mut tensor[..]));
+        tensors
+    };
+    let kept = run(f32::NAN).iter().all(|tensor| tensor.iter().all(|x| x.is_nan()));
+    assert!(kept, "a kernel overwrote what it has to add to");
+    run(START)
 }
 
 /// What `kernel` makes of a copy of `x`.

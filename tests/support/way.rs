@@ -135,8 +135,8 @@ impl Way {
         for (samples, block) in self.blocks(n).zip(packed.chunks_exact(self.len(1, len))) {
             for numbers in block.chunks_exact(lanes) {
                 let (of_samples, rest) = numbers.split_at(samples.len());
-                // Where a kernel is given NaN that all samples share, no lane is spared.
-                let empty = |rest: &f32| *rest == 0.0 || of_samples.iter().all(|number| number.is_nan());
+                // Where a kernel is given what is not finite and all samples share, no lane is spared.
+                let empty = |rest: &f32| *rest == 0.0 || of_samples.iter().all(|number| !number.is_finite());
                 let fits = matches!(data, Data::Samples(_)) || rest.iter().all(empty);
                 assert!(fits, "{self}: {numbers:?} of {samples:?}");
             }

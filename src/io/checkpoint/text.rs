@@ -3,13 +3,28 @@
 use std::str::FromStr;
 
 use crate::checkpoint::{Checkpoint, Position, Recipe};
+use crate::history::{Epoch, History};
 use crate::model::Model;
 use crate::optim::Sgd;
 use crate::plan::{Algorithm, Engine, Score};
 use crate::rng::Seed;
 
 /// The kind of file that this is, and its version.
-const FORMAT: (&str, &str) = ("format", "convlane-1");
+const FORMAT: (&str, &str) = ("format", "convlane-2");
+
+/// Of how many epochs the file knows loss and accuracy, the last ones.
+const EPOCHS: usize = 10_000;
+
+/// A bound on the bytes that those take: `f64` as text is long where it is far from 1.
+pub(super) const LONGEST_HISTORY: usize = 256 * EPOCHS;
+
+/// What the lines say besides the architecture.
+pub(super) struct Text {
+    pub seed: Seed,
+    pub recipe: Recipe,
+    pub position: Position,
+    pub history: History,
+}
 
 /// The lines that [`read`] takes apart.
 pub(super) fn write(checkpoint: &Checkpoint) -> String {
@@ -23,8 +38,22 @@ pub(super) fn write(checkpoint: &Checkpoint) -> String {
     ];
     let layers = architecture(&checkpoint.model);
     let head = [(FORMAT.0, FORMAT.1.to_owned()), ("layers", (layers.len() - 1).to_string())];
-    let rows = head.into_iter().chain(layers).chain(position).chain(checkpoint.recipe.rows());
+    let seed = [("seed", checkpoint.model.seed().0.to_string())];
+    let rows = head.into_iter().chain(layers).chain(seed).chain(position).chain(checkpoint.recipe.rows());
+    let rows = rows.chain(history(&checkpoint.history));
     rows.map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join("\n")
+}
+
+/// The number of epochs, and the results of each.
+fn history(history: &History) -> impl Iterator<Item = (&'static str, String)> {
+    let epochs = &history.epochs[history.epochs.len().saturating_sub(EPOCHS)..];
+    let results = |epoch: &Epoch| {
+        let Epoch { loss, accuracy, val_loss, val_accuracy, .. } = *epoch;
+        let results = [Some(loss), Some(accuracy), val_loss, val_accuracy];
+        results.map(|result| result.map_or("none".into(), |result| format!("{result:e}"))).join(" ")
+    };
+    let rows = epochs.iter().map(move |epoch| ("epoch", results(epoch)));
+    [("history", epochs.len().to_string())].into_iter().chain(rows)
 }
 
 /// Input and layers.
@@ -33,14 +62,15 @@ fn architecture(model: &Model) -> Vec<(&'static str, String)> {
     [("input", model.input().to_string())].into_iter().chain(layers).collect()
 }
 
-/// Recipe and position of a checkpoint of `model`; the error names the first layer that is not the model's.
-pub(super) fn read<'a>(model: &Model, lines: impl Iterator<Item = &'a str>) -> Result<(Recipe, Position), String> {
+/// What the lines say of a checkpoint of `model`; the error names the first layer that is not the model's.
+pub(super) fn read<'a>(model: &Model, lines: impl Iterator<Item = &'a str>) -> Result<Text, String> {
     let mut lines = Lines(lines);
     let format = lines.text(FORMAT.0)?;
     if format != FORMAT.1 {
         return Err(format!("has format {format}, expected {}", FORMAT.1));
     }
     compare(model, &mut lines)?;
+    let seed = Seed(lines.value("seed")?);
     let (epochs, steps) = (lines.value("epochs")?, lines.value("steps")?);
     let (loss_sum, correct, samples) = (lines.value("loss_sum")?, lines.value("correct")?, lines.value("samples")?);
     let [learning_rate, momentum] = [lines.value("learning_rate")?, lines.value("momentum")?];
@@ -63,7 +93,28 @@ pub(super) fn read<'a>(model: &Model, lines: impl Iterator<Item = &'a str>) -> R
     };
     let level = lines.text("level")?.to_owned();
     let position = Position { epochs, steps, score: Score { loss_sum, correct, samples } };
-    Ok((Recipe { sgd, batch_size, shuffle, engine, algorithm, level }, position))
+    let samples = lines.value("samples")?;
+    let crc32 = lines.text("samples_crc32")?;
+    let samples_crc32 = u32::from_str_radix(crc32, 16).map_err(|_| no_value("samples_crc32", crc32))?;
+    let recipe = Recipe { sgd, batch_size, shuffle, engine, algorithm, level, samples, samples_crc32 };
+    let history = read_history(epochs, &mut lines)?;
+    Ok(Text { seed, recipe, position, history })
+}
+
+/// The results of the last of so many epochs.
+fn read_history<'a>(completed: usize, lines: &mut Lines<impl Iterator<Item = &'a str>>) -> Result<History, String> {
+    let known: usize = lines.value("history")?;
+    let before = completed.checked_sub(known).ok_or_else(|| format!("has results of {known} epochs of {completed}"))?;
+    let epochs = (before + 1..=completed).map(|epoch| {
+        let text = lines.text("epoch")?;
+        let result = |text: &str| if text == "none" { Ok(None) } else { parse("epoch", text).map(Some) };
+        let results: Vec<Option<f64>> = text.split(' ').map(result).collect::<Result<_, _>>()?;
+        let [Some(loss), Some(accuracy), val_loss, val_accuracy] = results[..] else {
+            return Err(no_value("epoch", text));
+        };
+        Ok(Epoch { epoch, loss, accuracy, val_loss, val_accuracy, seconds: 0.0 })
+    });
+    Ok(History { epochs: epochs.collect::<Result<_, _>>()? })
 }
 
 /// Holds the layers of the file to those of the model.
@@ -103,5 +154,9 @@ impl<'a, I: Iterator<Item = &'a str>> Lines<I> {
 }
 
 fn parse<T: FromStr>(name: &str, text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("{name} is {text:?}, which is no such value"))
+    text.parse().map_err(|_| no_value(name, text))
+}
+
+fn no_value(name: &str, text: &str) -> String {
+    format!("{name} is {text:?}, which is no such value")
 }

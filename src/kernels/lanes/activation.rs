@@ -2,6 +2,7 @@
 
 use crate::kernels::activation;
 use crate::layer::Activation;
+use crate::shape::batch_len;
 use crate::simd::{Level, Simd, dispatch, exp};
 
 /// `y = f(y)`, over vectors of `channels` where `f` is a softmax.
@@ -14,12 +15,10 @@ use crate::simd::{Level, Simd, dispatch, exp};
 /// # Panics
 /// If the length of `y` is not a multiple of `channels` vectors.
 pub fn forward(level: Level, activation: Activation, channels: usize, y: &mut [f32]) {
+    let row = row(level, channels, y);
     match activation {
-        Activation::Softmax => {
-            check(level, channels, y);
-            dispatch!(level, s => softmax(s, channels, y))
-        }
-        _ => activation::forward(level, activation, channels * level.lanes(), y),
+        Activation::Softmax => dispatch!(level, s => softmax(s, channels, y)),
+        _ => activation::forward(level, activation, row, y),
     }
 }
 
@@ -35,19 +34,19 @@ pub fn forward(level: Level, activation: Activation, channels: usize, y: &mut [f
 /// # Panics
 /// If the lengths differ or are not a multiple of `channels` vectors.
 pub fn backward(level: Level, activation: Activation, channels: usize, y: &[f32], dy: &mut [f32]) {
+    let row = row(level, channels, y);
+    crate::kernels::check_len!(dy, y.len());
     match activation {
-        Activation::Softmax => {
-            check(level, channels, y);
-            crate::kernels::check_len!(dy, y.len());
-            dispatch!(level, s => softmax_backward(s, channels, y, dy))
-        }
-        _ => activation::backward(level, activation, channels * level.lanes(), y, dy),
+        Activation::Softmax => dispatch!(level, s => softmax_backward(s, channels, y, dy)),
+        _ => activation::backward(level, activation, row, y, dy),
     }
 }
 
-fn check(level: Level, channels: usize, y: &[f32]) {
-    let row = channels * level.lanes();
+/// The length of `channels` vectors, of which `y` must be a multiple.
+fn row(level: Level, channels: usize, y: &[f32]) -> usize {
+    let row = batch_len(channels, level.lanes());
     assert!(row > 0 && y.len().is_multiple_of(row), "{} values are no rows of {row}", y.len());
+    row
 }
 
 #[inline(always)]

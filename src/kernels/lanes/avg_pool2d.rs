@@ -7,9 +7,9 @@
 //! | `y`, `dy` | `[n][oh][ow][c][lane]` |
 
 use super::pool2d::{self, Window};
-use super::tile::{SQUARE, Square};
 use super::weights;
 use crate::kernels::activation::gradient;
+use crate::kernels::tile::{SQUARE, Square};
 use crate::layer::Activation;
 use crate::shape::Pool2dShape;
 use crate::simd::{Level, Simd, dispatch};

@@ -11,12 +11,11 @@
 //! | `b`, `db` | `[out_c]` |
 //! | `y`, `dy` | `[n][oh][ow][out_c][lane]` |
 
-use std::ops::Range;
-
-use super::gather::{Gather, Side, Tensors};
-use super::tile::Walk;
+use super::gather::{Gather, Tensors};
 use super::weights::{self, Products};
 use crate::kernels::check_len;
+use crate::kernels::taps::{Run, Side, meeting, runs};
+use crate::kernels::tile::Walk;
 use crate::shape::{Axis, Conv2dShape, batch_len};
 use crate::simd::{Level, Simd, dispatch};
 
@@ -116,27 +115,6 @@ fn check(level: Level, shape: &Conv2dShape, n: usize, x: &[f32], w: &[f32], y: &
     check_len!(y, batch_len(batch_len(n, level.lanes()), shape.y_len()));
 }
 
-/// Neighbouring taps of a row whose terms follow each other, and output columns where they all fall on the image.
-struct Run {
-    kx: usize,
-    taps: usize,
-    cols: Range<usize>,
-}
-
-/// The runs of a row of taps: where all fall on the image, they are one, unless their terms do not follow each other; at
-/// the borders, each is its own.
-fn runs(shape: &Conv2dShape) -> impl Iterator<Item = Run> {
-    let (axis, all) = (shape.w, common(&shape.w));
-    let inside = if shape.groups == 1 && axis.dilation == 1 { all } else { 0..0 };
-    let whole = Run { kx: 0, taps: axis.kernel, cols: inside.clone() };
-    let single = move |kx: usize| {
-        let cols = outputs(&axis, kx);
-        let around = if inside.is_empty() { [cols, 0..0] } else { [cols.start..inside.start, inside.end..cols.end] };
-        around.map(|cols| Run { kx, taps: 1, cols })
-    };
-    std::iter::once(whole).chain((0..axis.kernel).flat_map(single)).filter(|run| !run.cols.is_empty())
-}
-
 /// The weight gradients of a run of taps of row `ky`.
 #[inline(always)]
 #[allow(clippy::too_many_arguments)]
@@ -150,7 +128,7 @@ fn add_run<S: Simd>(
     [x, dy]: [&[f32]; 2],
     dw: &mut [f32],
 ) {
-    let (Run { kx, taps, cols }, rows) = (run, outputs(&shape.h, ky));
+    let (Run { kx, taps, cols }, rows) = (run, meeting(&shape.h, ky));
     if rows.is_empty() {
         return;
     }
@@ -180,18 +158,4 @@ fn add_run<S: Simd>(
         row: shape.out_c,
     };
     products.add_to(s, &mut dw[(ky * shape.w.kernel + kx) * terms * shape.out_c + group * channels..]);
-}
-
-/// The outputs of which tap `k` falls on the input.
-fn outputs(axis: &Axis, k: usize) -> Range<usize> {
-    let offset = k * axis.dilation;
-    let start = axis.before.saturating_sub(offset).div_ceil(axis.stride);
-    let end = (axis.before + axis.input).saturating_sub(offset).div_ceil(axis.stride).min(axis.output);
-    start.min(end)..end
-}
-
-/// The outputs of which all taps fall on the input.
-fn common(axis: &Axis) -> Range<usize> {
-    let (first, last) = (outputs(axis, 0), outputs(axis, axis.kernel - 1));
-    first.start.min(last.end)..last.end.min(first.end).max(first.start.min(last.end))
 }

@@ -10,7 +10,7 @@
 //! | `scratch` | [`scratch_len`] |
 
 use super::conv2d;
-use super::tile::{self, Steps, Terms, best_size, starts};
+use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
 use crate::kernels::{check_len, update};
 use crate::shape::{DenseShape, batch_len};
 use crate::simd::{Level, MAX_LANES, Simd, dispatch};
@@ -44,6 +44,9 @@ pub fn backward_input(level: Level, shape: &DenseShape, n: usize, dy: &[f32], w:
 }
 
 /// Floats of scratch that [`backward_params`] needs.
+///
+/// # Panics
+/// If they overflow the address space.
 pub fn scratch_len(level: Level, shape: &DenseShape, n: usize) -> usize {
     batch_len(batch_len(n, level.lanes()), row_len(level, shape.outputs))
 }

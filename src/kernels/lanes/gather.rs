@@ -1,116 +1,8 @@
 //! Sums over the taps of a window that fall on something: a convolution's output and the gradient of its input.
 
-use super::tile::{self, Steps, Terms, best_size, starts};
-use crate::shape::Axis;
+use crate::kernels::taps::{Side, Taps};
+use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
 use crate::simd::Simd;
-
-/// One axis of such a sum: the taps of each output and the sources under them.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Side<'a> {
-    /// From a convolution's input to its output.
-    Forward(&'a Axis),
-    /// From the gradient of the output to that of the input.
-    Backward(&'a Axis),
-}
-
-/// The taps of an output: `first + i * step`, for `count` values of `i`, each over the source `source + i * source_step`.
-#[derive(Debug, Clone, Copy)]
-struct Taps {
-    first: usize,
-    step: usize,
-    count: usize,
-    source: usize,
-    source_step: isize,
-}
-
-impl Taps {
-    const NONE: Taps = Taps { first: 0, step: 1, count: 0, source: 0, source_step: 0 };
-
-    fn same_as(&self, other: &Taps) -> bool {
-        (self.first, self.count) == (other.first, other.count)
-    }
-}
-
-impl Side<'_> {
-    fn outputs(&self) -> usize {
-        match self {
-            Side::Forward(axis) => axis.output,
-            Side::Backward(axis) => axis.input,
-        }
-    }
-
-    fn kernel(&self) -> usize {
-        match self {
-            Side::Forward(axis) | Side::Backward(axis) => axis.kernel,
-        }
-    }
-
-    fn sources(&self) -> usize {
-        match self {
-            Side::Forward(axis) => axis.input,
-            Side::Backward(axis) => axis.output,
-        }
-    }
-
-    /// How far apart outputs lie whose sources lie as far apart as [`Side::source_step`] says.
-    fn step(&self) -> usize {
-        match self {
-            Side::Forward(_) => 1,
-            Side::Backward(axis) => axis.stride,
-        }
-    }
-
-    fn source_step(&self) -> usize {
-        match self {
-            Side::Forward(axis) => axis.stride,
-            Side::Backward(_) => 1,
-        }
-    }
-
-    #[inline(always)]
-    fn taps(&self, output: usize) -> Taps {
-        match self {
-            Side::Forward(axis) => {
-                let taps = axis.taps(output);
-                let Some(source) = taps.clone().next().and_then(|first| axis.position(output, first)) else {
-                    return Taps::NONE;
-                };
-                let source_step = if taps.len() > 1 { axis.dilation as isize } else { 0 };
-                Taps { first: taps.start, step: 1, count: taps.len(), source, source_step }
-            }
-            Side::Backward(axis) => backward_taps(axis, output),
-        }
-    }
-
-    /// Outputs from `start` on, [`Side::step`] apart, that have the same taps.
-    fn same_taps(&self, start: usize) -> usize {
-        let taps = self.taps(start);
-        let others = (start..self.outputs()).step_by(self.step());
-        others.take_while(|&output| self.taps(output).same_as(&taps)).count()
-    }
-}
-
-/// The taps `k` with an output `o` so that `o * stride + k * dilation - before` is `input`.
-#[inline(always)]
-fn backward_taps(axis: &Axis, input: usize) -> Taps {
-    let divide = |a: usize, b: usize| if b == 1 { a } else { a / b };
-    let position = input + axis.before;
-    let over = position.saturating_sub((axis.output - 1) * axis.stride);
-    let low = if axis.dilation == 1 { over } else { over.div_ceil(axis.dilation) };
-    let high = axis.kernel.min(divide(position, axis.dilation) + 1);
-    let meets = |k: &usize| axis.stride == 1 || (position - k * axis.dilation).is_multiple_of(axis.stride);
-    let Some(first) = (low..high).find(meets) else { return Taps::NONE };
-    // The least number of taps that is a whole number of outputs.
-    let step = if axis.stride == 1 { 1 } else { axis.stride / gcd(axis.stride, axis.dilation) };
-    let count = (high - first).div_ceil(step);
-    let (step, source_step) = if count > 1 { (step, divide(step * axis.dilation, axis.stride)) } else { (1, 0) };
-    let source = divide(position - first * axis.dilation, axis.stride);
-    Taps { first, step, count, source, source_step: -(source_step as isize) }
-}
-
-fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
 
 /// `y[o][c] = max(floor, b[c] + sum x[source][t] w[tap][t][c])` over the taps of `o` and the terms `t` of each. `NEXT` says
 /// that output channels are neighbours in the weights.
@@ -231,7 +123,8 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
                         if terms.loops[0].count > 0 && terms.loops[1].count > 0 {
                             tile::gather::<S, C, P, NEXT>(s, &mut sums, tensors.x, tensors.w, &terms);
                         }
-                        tile::store(s, &sums, floor, &mut tensors.y[y_at + channel * S::LANES..], inner.y);
+                        let y = &mut tensors.y[y_at + channel * S::LANES..];
+                        tile::store(s, &sums, floor, y, [S::LANES, inner.y]);
                     }
                 }
             }

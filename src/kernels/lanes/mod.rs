@@ -12,6 +12,5 @@ mod gather;
 pub mod max_pool2d;
 pub mod pack;
 mod pool2d;
-mod tile;
 mod weights;
 pub mod winograd;

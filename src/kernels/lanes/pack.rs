@@ -20,6 +20,10 @@ pub fn samples(level: Level, pixels: Pixels<'_>, indices: impl ExactSizeIterator
     let starts = &starts[..n];
     match pixels {
         Pixels::U8 { values, scale } => dispatch!(level, s => {
+            // Samples lie far apart, and would be waited for one line after the other.
+            for &start in starts {
+                s.prefetch(&values[start..][..len]);
+            }
             let factor = s.splat(scale);
             pack(s, starts, x, #[inline(always)] |start, row: &mut [f32]| {
                 let values = &values[start..][..row.len()];

@@ -1,7 +1,7 @@
 //! Parameter gradients: products of inputs and output gradients, summed over pixels, then over lanes.
 
-use super::tile::{SQUARE, Square, Walk, best_size, correlate, starts};
 use crate::kernels::check_len;
+use crate::kernels::tile::{SQUARE, Square, Walk, best_size, correlate, starts};
 use crate::simd::{Level, Simd, dispatch};
 
 /// Products of neighbouring vectors of an input and of an output gradient, over the pixels of a walk.
@@ -19,64 +19,55 @@ pub(super) struct Products<'a> {
     pub row: usize,
 }
 
-/// The most terms of a tile.
-const MAX_TERMS: usize = 6;
-
-/// For each term of a tile a square of vectors, one a channel, to be summed over lanes.
-type Squares = [Square; MAX_TERMS];
-
 impl Products<'_> {
     /// Adds the gradients to `dw[term][channel]`.
     #[inline(always)]
     pub fn add_to<S: Simd>(&self, s: S, dw: &mut [f32]) {
-        let mut squares = [SQUARE; MAX_TERMS];
         match best_size(self.terms, [6, 5, 4, 3, 1]) {
-            6 => self.tiles::<S, 6>(s, &mut squares, dw),
-            5 => self.tiles::<S, 5>(s, &mut squares, dw),
-            4 => self.tiles::<S, 4>(s, &mut squares, dw),
-            3 => self.tiles::<S, 3>(s, &mut squares, dw),
-            _ => self.tiles::<S, 1>(s, &mut squares, dw),
+            6 => self.terms_at_once::<S, 6>(s, dw),
+            5 => self.terms_at_once::<S, 5>(s, dw),
+            4 => self.terms_at_once::<S, 4>(s, dw),
+            3 => self.terms_at_once::<S, 3>(s, dw),
+            _ => self.terms_at_once::<S, 1>(s, dw),
         }
     }
 
     #[inline(always)]
-    fn tiles<S: Simd, const T: usize>(&self, s: S, squares: &mut Squares, dw: &mut [f32]) {
-        for (new, start) in (0..).step_by(T).zip(starts(self.terms, T)) {
-            for first in (0..self.channels).step_by(S::LANES) {
-                let channels = S::LANES.min(self.channels - first);
-                let (x, dy) = (&self.x[start * S::LANES..], &self.dy[first * S::LANES..]);
-                if S::LANES == 16 {
-                    match best_size(channels, [4, 3, 1]) {
-                        4 => self.square::<S, T, 4>(s, x, dy, channels, squares),
-                        3 => self.square::<S, T, 3>(s, x, dy, channels, squares),
-                        _ => self.square::<S, T, 1>(s, x, dy, channels, squares),
-                    }
-                } else {
-                    match best_size(channels, [2, 1]) {
-                        2 => self.square::<S, T, 2>(s, x, dy, channels, squares),
-                        _ => self.square::<S, T, 1>(s, x, dy, channels, squares),
-                    }
-                }
-                // Terms before `new` have had their turn in the tile before.
-                for t in new - start..T {
-                    add_rows(s, &squares[t], &mut dw[(start + t) * self.row + first..][..channels]);
-                }
+    fn terms_at_once<S: Simd, const T: usize>(&self, s: S, dw: &mut [f32]) {
+        if S::LANES == 16 {
+            match best_size(self.channels, [4, 3, 1]) {
+                4 => self.tiles::<S, T, 4>(s, dw),
+                3 => self.tiles::<S, T, 3>(s, dw),
+                _ => self.tiles::<S, T, 1>(s, dw),
+            }
+        } else {
+            match best_size(self.channels, [2, 1]) {
+                2 => self.tiles::<S, T, 2>(s, dw),
+                _ => self.tiles::<S, T, 1>(s, dw),
             }
         }
     }
 
-    /// The vectors of a tile of terms and of some channels, at most `LANES`.
+    /// Tiles of `T` terms and `C` channels.
     #[inline(always)]
-    fn square<S: Simd, const T: usize, const C: usize>(
-        &self,
-        s: S,
-        x: &[f32],
-        dy: &[f32],
-        channels: usize,
-        squares: &mut Squares,
-    ) {
-        for channel in starts(channels, C) {
-            correlate::<S, T, C>(s, x, &dy[channel * S::LANES..], &self.walk, squares, channel);
+    fn tiles<S: Simd, const T: usize, const C: usize>(&self, s: S, dw: &mut [f32]) {
+        for (new_term, term) in (0..).step_by(T).zip(starts(self.terms, T)) {
+            for (new_channel, channel) in (0..).step_by(C).zip(starts(self.channels, C)) {
+                let (x, dy) = (&self.x[term * S::LANES..], &self.dy[channel * S::LANES..]);
+                let sums = correlate::<S, T, C>(s, x, dy, &self.walk);
+                // What lies before the new ones had its turn in the tile before.
+                let (old_terms, old_channels) = (new_term - term, new_channel - channel);
+                let dw = &mut dw[term * self.row + channel..];
+                assert!((T - 1) * self.row + C <= dw.len(), "a tile beyond the gradients");
+                for t in 0..T {
+                    let mut four = [s.splat(0.0); 4];
+                    four[..C].copy_from_slice(&sums[t]);
+                    let (sums, dw) = (s.sum_four(four), &mut dw[t * self.row..][..C]);
+                    for c in 0..C {
+                        dw[c] += if t < old_terms || c < old_channels { 0.0 } else { sums[c] };
+                    }
+                }
+            }
         }
     }
 }

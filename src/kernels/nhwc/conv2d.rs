@@ -165,6 +165,9 @@ pub mod par {
     use rayon::prelude::*;
 
     /// Floats of scratch that each pass needs for a batch of `n`.
+    ///
+    /// # Panics
+    /// If they overflow the address space.
     pub fn scratch_len(shape: &Conv2dShape, n: usize) -> usize {
         batch_len(pieces(n), piece_len(shape))
     }

@@ -3,10 +3,13 @@
 pub mod avg_pool2d;
 pub mod conv2d;
 pub mod dense;
+pub mod direct;
 mod gemm;
 mod im2col;
 pub mod max_pool2d;
+mod panels;
 mod pool2d;
+mod products;
 
 pub(crate) use gemm::{Matrix, gemm};
 

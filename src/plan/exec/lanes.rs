@@ -37,6 +37,10 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
         Op::Conv2d(shape) => {
             let (dw, db) = record.partials(index, step);
             let db = if done { None } else { db };
+            if step.fast && index > 0 {
+                winograd::backward(level, shape, n, x, w, dy, dw, db, dx, scratch);
+                return clock.lap(Part::BackwardParams(index));
+            }
             if step.fast {
                 winograd::backward_params(level, shape, n, x, dy, dw, db, scratch);
             } else {
@@ -44,11 +48,7 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
             }
             clock.lap(Part::BackwardParams(index));
             if index > 0 {
-                if step.fast {
-                    winograd::backward_input(level, shape, n, dy, w, dx, scratch);
-                } else {
-                    conv2d::backward_input(level, shape, n, dy, w, dx);
-                }
+                conv2d::backward_input(level, shape, n, dy, w, dx);
                 clock.lap(Part::BackwardInput(index));
             }
         }

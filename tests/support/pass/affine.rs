@@ -7,7 +7,7 @@ use convlane::reference;
 use convlane::shape::{Conv2dShape, DenseShape};
 
 use super::super::geometry::Case;
-use super::super::tensor::{START, Tensor, added, overwritten};
+use super::super::tensor::{added, overwritten, with_scratch};
 use super::super::way::{Data, How, Way, nhwc, pick};
 use super::{Pass, concat, from_start};
 
@@ -96,7 +96,7 @@ impl Case<Conv2dShape> {
         let Case { n, shape, .. } = self;
         let par = way.how == How::Par;
         let len = if par { conv2d::par::scratch_len(shape, *n) } else { conv2d::scratch_len(shape) };
-        overwritten(len, kernel);
+        with_scratch(len, kernel);
     }
 }
 
@@ -132,8 +132,7 @@ impl Affine for Case<DenseShape> {
         if way.how == How::Lanes {
             let n = way.count(self.n);
             let run = |scratch: &mut [f32]| lanes::dense::backward_params(level, shape, n, x, dy, dw, db, scratch);
-            overwritten(lanes::dense::scratch_len(level, shape, n), run);
-            return;
+            return with_scratch(lanes::dense::scratch_len(level, shape, n), run);
         }
         nhwc!(way, dense::backward_params)(level, shape, self.n, x, dy, dw, db);
     }
@@ -219,8 +218,7 @@ impl AffinePasses {
                 [Data::Samples(x), Data::Gradients(y)],
                 Data::Shared(w + b),
                 move |way, [x, dy]| {
-                    let mut db = Tensor::filled(b, START);
-                    let dw = added(w, |dw| op.backward_params(way, x, dy, dw, Some(&mut db)));
+                    let [dw, db] = added([w, b], |[dw, db]| op.backward_params(way, x, dy, dw, Some(db)));
                     concat(&dw, &db)
                 },
                 move |[x, dy]| {
@@ -234,7 +232,10 @@ impl AffinePasses {
                 case,
                 [Data::Samples(x), Data::Gradients(y)],
                 Data::Shared(w),
-                move |way, [x, dy]| added(w, |dw| op.backward_params(way, x, dy, dw, None)),
+                move |way, [x, dy]| {
+                    let [dw] = added([w], |[dw]| op.backward_params(way, x, dy, dw, None));
+                    dw
+                },
                 move |[x, dy]| from_start(&[op.reference_backward_params(x, dy).0]),
             )
             .sums(terms[2] + 1),

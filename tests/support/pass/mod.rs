@@ -131,17 +131,35 @@ impl Pass {
         way.unpack(self.n, self.output, (self.kernel)(way, &packed))
     }
 
+    /// Whether there is no rounding on small whole numbers.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
     /// On whole numbers and on floats, every way gives what the reference gives.
     pub fn check(&self) {
         self.check_on(&self.integers(1));
-        if self.tight {
-            self.check_with(&self.floats(2), false);
-        }
+        self.check_floats(2);
     }
 
     /// On inputs of small whole numbers, infinities and NaN, every way gives what the reference gives.
     pub fn check_on(&self, inputs: &[Tensor]) {
         self.check_with(inputs, self.exact);
+    }
+
+    /// The same on floats. Returns the largest error as a part of what is tolerated, unless sums are too long for that.
+    pub fn check_floats(&self, seed: u64) -> Option<f64> {
+        self.tight.then(|| self.check_with(&self.floats(seed), false))
+    }
+
+    /// Gives every number on floats to `compare`, with what the reference has for it, unless sums are too long.
+    pub fn compare_floats(&self, seed: u64, compare: impl Fn(&str, f64, f64)) {
+        let inputs = self.floats(seed);
+        let want = (self.reference)(&inputs.iter().map(Tensor::wide).collect::<Vec<_>>());
+        for way in self.ways().filter(|_| self.tight) {
+            let (id, got) = (format!("{}/{way}", self.id), self.run(way, &inputs).wide());
+            got.into_iter().zip(&want).for_each(|(got, &want)| compare(&id, got, want));
+        }
     }
 
     /// NaN in one sample changes not a bit of any other.
@@ -164,19 +182,25 @@ impl Pass {
         }
     }
 
-    fn check_with(&self, inputs: &[Tensor], exact: bool) {
+    fn check_with(&self, inputs: &[Tensor], exact: bool) -> f64 {
         let wide: Vec<Vec<f64>> = inputs.iter().map(Tensor::wide).collect();
         let want = (self.reference)(&wide);
         let tolerance = if exact { Vec::new() } else { (self.tolerance)(&wide) };
         let tolerance = |i| tolerance.get(i).copied().unwrap_or(0.0);
+        let mut worst = 0f64;
         for way in self.ways() {
             let got = self.run(way, inputs);
             assert_eq!(got.len(), want.len(), "{}/{way}", self.id);
             for (i, (got, &want)) in got.wide().into_iter().zip(&want).enumerate() {
-                let same = got == want || got.is_nan() && want.is_nan() || (got - want).abs() <= tolerance(i);
-                assert!(same, "{}/{way}: number {i} is {got:e}, not {want:e} within {:e}", self.id, tolerance(i));
+                let (error, tolerance) = ((got - want).abs(), tolerance(i));
+                let same = got == want || got.is_nan() && want.is_nan() || error.is_finite() && error <= tolerance;
+                assert!(same, "{}/{way}: number {i} is {got:e}, not {want:e} within {tolerance:e}", self.id);
+                if error > 0.0 {
+                    worst = worst.max(error / tolerance);
+                }
             }
         }
+        worst
     }
 }
 

@@ -128,7 +128,10 @@ pub fn avg_pool2d_activated(activation: Activation, case: &Case<Pool2dShape>) ->
             case,
             [Data::Samples(x), Data::Gradients(y)],
             Data::Shared(c),
-            move |way, [x, dy]| added(c, |db| drop(run(way, x, dy, Some(db)))),
+            move |way, [x, dy]| {
+                let [db] = added([c], |[db]| drop(run(way, x, dy, Some(db))));
+                db
+            },
             move |[x, dy]| from_start(&[sums(&gradient(x, dy))]),
         )
         .within(1.0, move |[x, dy]| {

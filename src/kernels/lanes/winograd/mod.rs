@@ -36,10 +36,10 @@ use std::ops::Range;
 
 use self::points::{AddInputGradients, Inputs, OutputGradients, Outputs, TILE};
 pub(crate) use self::short::is_short;
-use self::strips::{Place, Side, strips};
-use super::tile::{Transform, transform};
+use self::strips::{Place, Side, Strip, strips};
 use super::{conv2d, weights};
 use crate::kernels::check_len;
+use crate::kernels::tile::{Transform, transform};
 use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
 
@@ -64,8 +64,7 @@ fn checked_len(level: Level, shape: &Conv2dShape) -> Option<usize> {
         return None;
     }
     let points = points_of(shape);
-    let copies = if is_short(shape) { 2 } else { 1 };
-    let weights = (shape.w_len() / shape.w.kernel).checked_mul(copies * points)?;
+    let weights = (shape.w_len() / shape.w.kernel).checked_mul(2 * points)?;
     strips::checked_len(level.lanes(), shape)?.checked_add(weights).filter(|&len| len <= MAX_LEN)
 }
 
@@ -124,10 +123,7 @@ pub fn backward_input(
     if n == 0 {
         return;
     }
-    match points_of(shape) {
-        6 => Winograd::<6> { level, shape }.backward_input(dy, w, dx, scratch),
-        _ => Winograd::<8> { level, shape }.backward_input(dy, w, dx, scratch),
-    }
+    run_backward(level, shape, dy, None, Some((w, dx)), scratch);
 }
 
 /// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
@@ -152,9 +148,50 @@ pub fn backward_params(
     if n == 0 {
         return;
     }
+    run_backward(level, shape, dy, Some((x, dw)), None, scratch);
+}
+
+/// [`backward_params`] and [`backward_input`] with the same bits, which go to the values of `dy` but once.
+///
+/// # Panics
+/// See [`forward`].
+#[allow(clippy::too_many_arguments)]
+pub fn backward(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    w: &[f32],
+    dy: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+    dx: &mut [f32],
+    scratch: &mut [f32],
+) {
+    check(level, shape, n, [x, w, dy, scratch]);
+    check_len!(dw, shape.w_len());
+    check_len!(dx, x.len());
+    if let Some(db) = db {
+        weights::bias(level, shape.out_c, dy, db);
+    }
+    if n == 0 {
+        return;
+    }
+    run_backward(level, shape, dy, Some((x, dw)), Some((w, dx)), scratch);
+}
+
+/// The gradients of the weights from the input, if wanted, and that of the input from the weights.
+fn run_backward(
+    level: Level,
+    shape: &Conv2dShape,
+    dy: &[f32],
+    params: Option<(&[f32], &mut [f32])>,
+    input: Option<(&[f32], &mut [f32])>,
+    scratch: &mut [f32],
+) {
     match points_of(shape) {
-        6 => Winograd::<6> { level, shape }.backward_params(x, dy, dw, scratch),
-        _ => Winograd::<8> { level, shape }.backward_params(x, dy, dw, scratch),
+        6 => Winograd::<6> { level, shape }.backward(dy, params, input, scratch),
+        _ => Winograd::<8> { level, shape }.backward(dy, params, input, scratch),
     }
 }
 
@@ -195,44 +232,56 @@ impl<const N: usize> Winograd<'_, N> {
         }
     }
 
-    fn backward_input(&self, dy: &[f32], w: &[f32], dx: &mut [f32], scratch: &mut [f32]) {
+    fn backward(
+        &self,
+        dy: &[f32],
+        mut params: Option<(&[f32], &mut [f32])>,
+        mut input: Option<(&[f32], &mut [f32])>,
+        scratch: &mut [f32],
+    ) {
         let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
-        self.weight_values(w, weights);
-        dx.fill(0.0);
-        for (dy, dx) in dy.chunks_exact(self.y_block()).zip(dx.chunks_exact_mut(self.x_block())) {
+        let (gradients, scratch) = scratch.split_at_mut(N * self.weights_len());
+        gradients.fill(0.0);
+        if let Some((w, dx)) = &mut input {
+            self.weight_values(w, weights);
+            dx.fill(0.0);
+        }
+        for (dy, start) in dy.chunks_exact(self.y_block()).zip((0..).step_by(self.x_block())) {
+            let block = start..start + self.x_block();
             for strip in strips(self.level.lanes(), self.shape) {
-                let (m, z) = strip.split(scratch);
+                let (u, z) = strip.split(scratch);
                 self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
-                for ((w, z), m) in weights
-                    .chunks_exact(self.weights_len())
-                    .zip(strip.outputs.planes(z))
-                    .zip(strip.inputs.planes_mut(m))
-                {
-                    conv2d::backward_input(self.level, &strip.column, strip.tiles, z, w, m);
+                if let Some((x, _)) = &params {
+                    self.map::<_, N, N>(&Inputs, &strip.inputs, (&x[block.clone()], Side::image), (u, Side::values));
+                    self.strip_params(&strip, u, z, gradients);
                 }
-                self.map::<_, N, N>(&AddInputGradients, &strip.inputs, (m, Side::values), (dx, Side::image));
+                if let Some((_, dx)) = &mut input {
+                    // What comes of the values of the input, which have had their turn, takes their place.
+                    self.strip_input(&strip, z, weights, u);
+                    let to = (&mut dx[block.clone()], Side::image as Place);
+                    self.map::<_, N, N>(&AddInputGradients, &strip.inputs, (u, Side::values), to);
+                }
             }
+        }
+        if let Some((_, dw)) = &mut params {
+            self.add_weight_gradients(gradients, dw);
         }
     }
 
-    fn backward_params(&self, x: &[f32], dy: &[f32], dw: &mut [f32], scratch: &mut [f32]) {
-        let (gradients, scratch) = scratch.split_at_mut(N * self.weights_len());
-        gradients.fill(0.0);
-        for (x, dy) in x.chunks_exact(self.x_block()).zip(dy.chunks_exact(self.y_block())) {
-            for strip in strips(self.level.lanes(), self.shape) {
-                let (u, z) = strip.split(scratch);
-                self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
-                self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
-                for ((dw, u), z) in gradients
-                    .chunks_exact_mut(self.weights_len())
-                    .zip(strip.inputs.planes(u))
-                    .zip(strip.outputs.planes(z))
-                {
-                    conv2d::backward_params(self.level, &strip.column, strip.tiles, u, z, dw, None);
-                }
-            }
+    /// Adds to the gradients of the weights at all points, from the values of inputs and output gradients.
+    fn strip_params(&self, strip: &Strip, u: &[f32], z: &[f32], gradients: &mut [f32]) {
+        let gradients = gradients.chunks_exact_mut(self.weights_len());
+        for ((dw, u), z) in gradients.zip(strip.inputs.planes(u)).zip(strip.outputs.planes(z)) {
+            conv2d::backward_params(self.level, &strip.column, strip.tiles, u, z, dw, None);
         }
-        self.add_weight_gradients(gradients, dw);
+    }
+
+    /// The gradients `m` of the inputs at all points, from the values of output gradients and weights.
+    fn strip_input(&self, strip: &Strip, z: &[f32], weights: &[f32], m: &mut [f32]) {
+        let weights = weights.chunks_exact(self.weights_len());
+        for ((w, z), m) in weights.zip(strip.outputs.planes(z)).zip(strip.inputs.planes_mut(m)) {
+            conv2d::backward_input(self.level, &strip.column, strip.tiles, z, w, m);
+        }
     }
 
     /// Maps every tile of a strip on one side, from a place to another.

@@ -3,7 +3,7 @@
 use super::Winograd;
 use super::points::{Inputs, Magnitudes, Outputs, TILE};
 use super::strips::{Place, Side, Strip, strips};
-use crate::kernels::lanes::tile::{Transform, starts};
+use crate::kernels::tile::{Transform, starts};
 use crate::shape::Conv2dShape;
 use crate::simd::{Simd, dispatch};
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::points::TILE;
 use super::points_of;
 use super::short::is_short;
-use crate::kernels::lanes::tile::Vectors;
+use crate::kernels::tile::Vectors;
 use crate::shape::{Axis, Conv2dShape};
 
 /// Floats that the values of a strip of tiles should not exceed, so that they stay in the cache. With so many, all tiles

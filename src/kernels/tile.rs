@@ -1,4 +1,5 @@
-//! Register tiles: the inner loops of every product in the lanes layout.
+//! Register tiles: the inner loops of every product of vectors and numbers. In lanes the vectors are pixels of several images
+//! and the numbers weights; in NHWC the vectors are weights of several channels and the numbers pixels.
 #![allow(unsafe_code)]
 
 use std::ops::Range;
@@ -102,20 +103,20 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
     }
 }
 
-/// Writes `max(floor, sums[c][p])` to `y`, in which pixels lie so far apart and channels a vector.
+/// Writes `max(floor, sums[c][p])` to `y`, in which channels and pixels lie so far apart.
 #[inline(always)]
 pub(super) fn store<S: Simd, const C: usize, const P: usize>(
     s: S,
     sums: &[[S::V; P]; C],
     floor: S::V,
     y: &mut [f32],
-    pixel: usize,
+    [channel, pixel]: [usize; 2],
 ) {
-    let end = distance(P, pixel).and_then(|last| last.checked_add(C * S::LANES));
-    assert!(end.is_some_and(|end| end <= y.len()), "a tile beyond the output");
+    let last = || distance(P, pixel)?.checked_add(distance(C, channel)?)?.checked_add(S::LANES);
+    assert!(last().is_some_and(|end| end <= y.len()), "a tile beyond the output");
     for (c, sums) in sums.iter().enumerate() {
         for (p, &sum) in sums.iter().enumerate() {
-            let at = p * pixel + c * S::LANES;
+            let at = p * pixel + c * channel;
             // SAFETY: `p < P` and `c < C`, so that the vector ends within `y` by the assertion above.
             s.store(s.max(floor, sum), unsafe { y.get_unchecked_mut(at..at + S::LANES) });
         }
@@ -142,17 +143,14 @@ pub(super) type Square = [f32; MAX_LANES * MAX_LANES];
 /// No vectors yet.
 pub(super) const SQUARE: Square = [0.0; MAX_LANES * MAX_LANES];
 
-/// Writes the sums over the pixels of a walk of `x[t] dy[c]`, for neighbouring vectors `t` of `x` and `c` of `dy`, to
-/// `squares[t]`, from vector `channel` on.
+/// The sums over the pixels of a walk of `x[t] dy[c]`, for neighbouring vectors `t` of `x` and `c` of `dy`.
 #[inline(always)]
 pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
     s: S,
     x: &[f32],
     dy: &[f32],
     walk: &Walk,
-    squares: &mut [Square],
-    channel: usize,
-) {
+) -> [[S::V; C]; T] {
     let Walk { blocks, rows, cols, x_block, dy_block, x_row, x_col, dy_row, dy_col } = *walk;
     let end = |block, row, col, vectors: usize| {
         let pixel = distance(blocks, block)?.checked_add(distance(rows, row)?)?.checked_add(distance(cols, col)?)?;
@@ -189,12 +187,7 @@ pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
             }
         }
     }
-    let squares = &mut squares[..T];
-    for (t, sums) in sums.iter().enumerate() {
-        for (c, &sum) in sums.iter().enumerate() {
-            s.store(sum, &mut squares[t][(channel + c) * S::LANES..]);
-        }
-    }
+    sums
 }
 
 /// A linear map of `I` vectors to `O`.
@@ -364,6 +357,9 @@ mod tests {
         let far = 1 << (usize::BITS - 2);
         let walk =
             Walk { blocks: 5, rows: 1, cols: 1, x_block: far, dy_block: 0, x_row: 0, x_col: 0, dy_row: 0, dy_col: 0 };
-        crate::simd::dispatch!(crate::simd::Level::scalar(), s => correlate::<_, 1, 1>(s, &[0.0; 64], &[0.0; 64], &walk, &mut [SQUARE], 0));
+        let (x, dy) = ([0.0; 64], [0.0; 64]);
+        crate::simd::dispatch!(crate::simd::Level::scalar(), s => {
+            correlate::<_, 1, 1>(s, &x, &dy, &walk);
+        });
     }
 }

@@ -1,16 +1,24 @@
-//! The reference proves its own gradients: they are what central differences of its forward passes give.
+//! Promise 5: the gradients of the reference are what central differences of its forward passes give, those of kernels and
+//! plans what the reference says.
 
 mod support;
 
-use convlane::layer::{Activation, AvgPool2d, Conv2d, Dense, Flatten, MaxPool2d};
+use convlane::layer::{Activation, resolve};
+use convlane::prelude::{Layer, Plan, PlanOptions};
 use convlane::reference::{activation, avg_pool2d, conv2d, cross_entropy, dense, max_pool2d};
 use convlane::rng::{Rng, Seed};
 use convlane::shape::Shape;
+use support::cases::cases;
 use support::geometry::{self, Case};
 use support::net::Net;
-use support::pass::ACTIVATIONS;
+use support::nets::{self, nets, options, wide};
+use support::pass::{self, ACTIVATIONS, Pass};
 
 const STEP: f64 = 1e-6;
+
+fn is_close(gradient: f64, slope: f64) -> bool {
+    (gradient - slope).abs() <= 1e-5 + 1e-3 * slope.abs()
+}
 
 fn random(len: usize, stream: u64) -> Vec<f64> {
     let mut rng = Rng::new(Seed(5), stream);
@@ -24,17 +32,28 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// Holds `gradient` against the slopes of `<forward(x), dy>` at `x`.
 fn check(id: &str, x: &[f64], dy: &[f64], forward: impl Fn(&[f64]) -> Vec<f64>, gradient: &[f64]) {
+    check_at(0..x.len(), id, x, dy, forward, gradient);
+}
+
+/// The same for some of the numbers of `x`.
+fn check_at(
+    places: impl IntoIterator<Item = usize>,
+    id: &str,
+    x: &[f64],
+    dy: &[f64],
+    forward: impl Fn(&[f64]) -> Vec<f64>,
+    gradient: &[f64],
+) {
     assert_eq!(gradient.len(), x.len(), "{id}");
     let mut moved = x.to_vec();
-    for i in 0..x.len() {
+    for i in places {
         let mut at = |x: f64| {
             moved[i] = x;
             dot(&forward(&moved), dy)
         };
         let slope = (at(x[i] + STEP) - at(x[i] - STEP)) / (2.0 * STEP);
         at(x[i]);
-        let close = (gradient[i] - slope).abs() <= 1e-5 + 1e-3 * slope.abs();
-        assert!(close, "{id}: gradient {i} is {}, the slope {slope}", gradient[i]);
+        assert!(is_close(gradient[i], slope), "{id}: gradient {i} is {}, the slope {slope}", gradient[i]);
     }
 }
 
@@ -111,19 +130,68 @@ fn cross_entropy_gradients() {
     }
 }
 
+/// Some parameters of every tensor of every network of the tests, for a gradient of the output and for the loss.
 #[test]
 fn network_gradients() {
-    let layers = [
-        Conv2d::new(3, 3).same().relu().into(),
-        AvgPool2d::new(2).into(),
-        Conv2d::new(4, 2).tanh().into(),
-        MaxPool2d::new(2).stride(1).into(),
-        Flatten.into(),
-        Dense::new(5).sigmoid().into(),
-        Dense::new(3).softmax().into(),
-    ];
-    let (net, n, labels) = (Net::new(Shape::hwc(7, 8, 2), &layers), 4, [0, 2, 1, 2]);
-    let (x, params) = (random(n * 7 * 8 * 2, 0), random(net.params_len(), 1));
-    let loss = |params: &[f64]| vec![net.loss(params, n, &x, &labels).0];
-    check("network", &params, &[1.0], loss, &net.loss(&params, n, &x, &labels).1);
+    let (n, most) = (2, cases(8, 300));
+    for (name, input, layers) in nets() {
+        let (net, case) = (Net::new(input, &layers), case_of(input, &layers, n));
+        let [params, x, dy] = [&case.params, &case.x, &case.dy].map(|values| wide(values));
+        let (mut rng, mut places) = (Rng::new(Seed(6), 0), Vec::new());
+        for param in resolve(input, &layers).unwrap().iter().flat_map(|layer| &layer.params) {
+            let mut of_tensor: Vec<usize> = param.span.clone().collect();
+            rng.shuffle(&mut of_tensor);
+            places.extend(of_tensor.into_iter().take(most));
+        }
+        let forward = |params: &[f64]| net.forward(params, n, &x);
+        check_at(places.iter().copied(), name, &params, &dy, forward, &net.backward(&params, n, &x, &dy));
+        let loss = |params: &[f64]| vec![net.loss(params, n, &x, &case.labels).0];
+        check_at(places, name, &params, &[1.0], loss, &net.loss(&params, n, &x, &case.labels).1);
+    }
+}
+
+fn case_of(input: Shape, layers: &[Layer], n: usize) -> nets::Case {
+    nets::Case::new(&Plan::new(input, layers, n, &PlanOptions::default()).unwrap(), n)
+}
+
+/// On every engine and level, all parameters.
+#[test]
+fn gradients_of_plans() {
+    let n = 2;
+    for (name, input, layers) in nets() {
+        let (net, case) = (Net::new(input, &layers), case_of(input, &layers, n));
+        let [params, x, dy] = [&case.params, &case.x, &case.dy].map(|values| wide(values));
+        let of_output = net.backward(&params, n, &x, &dy);
+        let of_loss = net.loss(&params, n, &x, &case.labels).1;
+        for options in options() {
+            let plan = Plan::new(input, &layers, n, &options).unwrap();
+            let mut worker = plan.worker();
+            let check = |grads: &[f32], want: &[f64]| {
+                for (i, (&got, &want)) in grads.iter().zip(want).enumerate() {
+                    assert!(is_close(got.into(), want), "{name}/{options:?}: gradient {i} is {got}, not {want}");
+                }
+            };
+            plan.backward(&case.params, case.samples(), &case.dy, &mut worker).unwrap();
+            check(worker.grads(), &of_output);
+            plan.forward_backward(&case.params, case.samples(), case.targets(), &mut worker).unwrap();
+            check(worker.grads(), &of_loss);
+        }
+    }
+}
+
+/// Kernels in all ways, on floats.
+#[test]
+fn gradients_of_kernels() {
+    let check = |passes: &[Pass]| {
+        for pass in passes.iter().filter(|pass| pass.id.contains("/backward")) {
+            pass.compare_floats(7, |id, got, want| assert!(is_close(got, want), "{id}: {got} is not {want}"));
+        }
+    };
+    geometry::conv2d().iter().for_each(|case| check(&pass::conv2d(case).all()));
+    geometry::dense().iter().for_each(|case| check(&pass::dense(case).all()));
+    geometry::pool2d().iter().for_each(|case| check(&pass::pool2d(case)));
+    for case in geometry::rows() {
+        check(&pass::cross_entropy(&case));
+        ACTIVATIONS.iter().for_each(|&activation| check(&pass::activation(activation, &case)));
+    }
 }
