@@ -110,6 +110,8 @@ pub mod prelude {
 pub mod guide {
     #[doc = include_str!("guide/keras.md")]
     pub mod keras {}
+    #[doc = include_str!("guide/limits.md")]
+    pub mod limits {}
     #[doc = include_str!("guide/promises.md")]
     pub mod promises {}
     #[doc = include_str!("guide/pytorch.md")]

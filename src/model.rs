@@ -29,7 +29,7 @@ impl Sequential {
     /// Checks every shape and draws the parameters: kernels uniform in `+-sqrt(6 / (fan_in + fan_out))`, biases zero.
     ///
     /// # Errors
-    /// [`Error::Layer`] naming the first layer that does not fit; [`Error::TooLarge`] if there is no memory for the parameters.
+    /// [`Error::Layer`](crate::Error::Layer) naming the first layer that does not fit; [`Error::TooLarge`](crate::Error::TooLarge) if there is no memory for the parameters.
     ///
     /// # Source
     /// Glorot, Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010.
@@ -96,6 +96,7 @@ impl Model {
     }
 
     /// The same model, said to come from this seed.
+    #[cfg(feature = "safetensors")]
     pub(crate) fn with_seed(self, seed: Seed) -> Self {
         Model { seed, ..self }
     }
