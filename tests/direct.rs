@@ -149,3 +149,11 @@ fn weights_of_another_pass_are_refused() {
     let (x, mut y) = (vec![0.0; shape.x_len()], vec![0.0; shape.y_len()]);
     direct::forward(Level::scalar(), &shape, 1, &x, &packed, None, 0.0, &mut y);
 }
+
+#[test]
+#[should_panic(expected = "do not support")]
+fn gradients_of_few_channels_are_refused() {
+    let shape = Conv2d::new(4, 3).shape(Shape::hwc(6, 6, 4)).unwrap();
+    let (x, dy, mut dw) = (vec![0.0; shape.x_len()], vec![0.0; shape.y_len()], vec![0.0; shape.w_len()]);
+    direct::backward_params(Level::scalar(), &shape, 1, &x, &dy, &mut dw, None);
+}

@@ -40,7 +40,7 @@ use super::products::{Affine, Block, Dim, Sweep};
 use crate::kernels::check_len;
 use crate::kernels::taps::{Side, Taps, meeting, runs};
 use crate::kernels::tile::Steps;
-use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
+use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
 
 /// What packed weights are for.
@@ -137,12 +137,8 @@ pub fn forward(
     floor: f32,
     y: &mut [f32],
 ) {
-    check(shape, n, [x, y]);
-    check_packed(level, shape, Pass::Forward, packed);
-    if let Some(b) = b {
-        check_len!(b, shape.out_c);
-    }
-    Gather::new(level, shape, Pass::Forward).run(n, 0..shape.h.output, x, packed, Affine { b, floor }, y);
+    let gather = Gather::checked(level, shape, n, Pass::Forward, [x, y, packed], b);
+    gather.run(n, 0..shape.h.output, x, packed, Affine { b, floor }, y);
 }
 
 /// The gradient `dx` of the input.
@@ -150,10 +146,8 @@ pub fn forward(
 /// # Panics
 /// See [`forward`].
 pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], packed: &[f32], dx: &mut [f32]) {
-    check(shape, n, [dx, dy]);
-    check_packed(level, shape, Pass::BackwardInput, packed);
-    let affine = Affine { b: None, floor: f32::NEG_INFINITY };
-    Gather::new(level, shape, Pass::BackwardInput).run(n, 0..shape.h.input, dy, packed, affine, dx);
+    let gather = Gather::checked(level, shape, n, Pass::BackwardInput, [dx, dy, packed], None);
+    gather.run(n, 0..shape.h.input, dy, packed, Affine::NONE, dx);
 }
 
 /// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
@@ -169,7 +163,7 @@ pub fn backward_params(
     dw: &mut [f32],
     db: Option<&mut [f32]>,
 ) {
-    check(shape, n, [x, dy]);
+    check(level, shape, n, [x, dy]);
     check_len!(dw, shape.w_len());
     add_rows(shape.out_c, dy, db);
     let terms = run_len(shape);
@@ -178,7 +172,8 @@ pub fn backward_params(
     }
 }
 
-fn check(shape: &Conv2dShape, n: usize, [x, y]: [&[f32]; 2]) {
+fn check(level: Level, shape: &Conv2dShape, n: usize, [x, y]: [&[f32]; 2]) {
+    assert!(is_supported(level, shape), "a convolution that direct kernels do not support");
     check_len!(x, batch_len(n, shape.x_len()));
     check_len!(y, batch_len(n, shape.y_len()));
 }
@@ -228,7 +223,20 @@ fn segments(side: Side<'_>, outputs: Range<usize>) -> impl Iterator<Item = Segme
 }
 
 impl<'a> Gather<'a> {
-    fn new(level: Level, shape: &'a Conv2dShape, pass: Pass) -> Self {
+    /// The sums of a pass, after the checks at its door: of `x` and `y`, packed weights, and a bias if there is one.
+    fn checked(
+        level: Level,
+        shape: &'a Conv2dShape,
+        n: usize,
+        pass: Pass,
+        [x, y, packed]: [&[f32]; 3],
+        b: Option<&[f32]>,
+    ) -> Self {
+        check(level, shape, n, [x, y]);
+        check_packed(level, shape, pass, packed);
+        if let Some(b) = b {
+            check_len!(b, shape.out_c);
+        }
         let (weights, groups) = (weights(shape, pass), shape.groups);
         let side: fn(&'a _) -> Side<'a> = if weights.transposed { Side::Backward } else { Side::Forward };
         let (rows, cols) = (side(&shape.h), side(&shape.w));
@@ -240,8 +248,8 @@ impl<'a> Gather<'a> {
         let group_len = packed.len() / self.groups;
         for (group, packed) in packed.chunks_exact(group_len).enumerate() {
             let channels = group * self.channels..(group + 1) * self.channels;
-            let panels = Panels { data: packed, terms: group_len, channels: self.channels };
-            let panels = Panels { terms: self.rows.kernel() * self.cols.kernel() * self.terms, ..panels };
+            let terms = self.rows.kernel() * self.cols.kernel() * self.terms;
+            let panels = Panels { data: packed, terms, channels: self.channels };
             let affine = Affine { b: affine.b.map(|b| &b[channels]), ..affine };
             for col in segments(self.cols, 0..self.cols.outputs()) {
                 for row in segments(self.rows, rows.clone()) {
@@ -320,9 +328,7 @@ fn add_products(
             let (x_row, dy_row) = (shape.w.input * shape.in_c, shape.w.output * shape.out_c);
             // Steps that are never taken may be as large as they like.
             let step = |count: usize, stride: usize, len: usize| if count > 1 { stride * len } else { 0 };
-            let at = |axis: &crate::shape::Axis, output: usize, tap: usize| {
-                output * axis.stride + tap * axis.dilation - axis.before
-            };
+            let at = |axis: &Axis, output: usize, tap: usize| output * axis.stride + tap * axis.dilation - axis.before;
             let x_at = at(&shape.h, rows.start, ky) * x_row + at(&shape.w, run.cols.start, run.kx) * shape.in_c;
             for group in 0..shape.groups {
                 let sweep = Sweep {
@@ -365,10 +371,10 @@ pub mod par {
     use rayon::prelude::*;
 
     /// Pixels that a piece of rows should have at least: two tiles.
-    const MIN_PIXELS: usize = 28;
+    const MIN_PIXELS: usize = 20;
 
     /// Terms of a piece of weight gradients at least: three tiles.
-    const MIN_TERMS: usize = 39;
+    const MIN_TERMS: usize = 33;
 
     /// See [`super::pack`].
     pub fn pack(level: Level, shape: &Conv2dShape, pass: Pass, w: &[f32], packed: &mut [f32]) {
@@ -393,20 +399,14 @@ pub mod par {
         floor: f32,
         y: &mut [f32],
     ) {
-        check(shape, n, [x, y]);
-        check_packed(level, shape, Pass::Forward, packed);
-        if let Some(b) = b {
-            check_len!(b, shape.out_c);
-        }
-        run(&Gather::new(level, shape, Pass::Forward), n, x, packed, Affine { b, floor }, y);
+        let gather = Gather::checked(level, shape, n, Pass::Forward, [x, y, packed], b);
+        run(&gather, n, x, packed, Affine { b, floor }, y);
     }
 
     /// See [`super::backward_input`].
     pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], packed: &[f32], dx: &mut [f32]) {
-        check(shape, n, [dx, dy]);
-        check_packed(level, shape, Pass::BackwardInput, packed);
-        let affine = Affine { b: None, floor: f32::NEG_INFINITY };
-        run(&Gather::new(level, shape, Pass::BackwardInput), n, dy, packed, affine, dx);
+        let gather = Gather::checked(level, shape, n, Pass::BackwardInput, [dx, dy, packed], None);
+        run(&gather, n, dy, packed, Affine::NONE, dx);
     }
 
     /// Writes all outputs, in pieces of samples or, if there are few, of rows.
@@ -444,10 +444,10 @@ pub mod par {
         dw: &mut [f32],
         db: Option<&mut [f32]>,
     ) {
-        check(shape, n, [x, dy]);
+        check(level, shape, n, [x, dy]);
         check_len!(dw, shape.w_len());
         let terms = run_len(shape);
-        let piece = (shape.h.kernel * terms).div_ceil(16).clamp(MIN_TERMS, MIN_TERMS.max(terms)).min(terms);
+        let piece = (shape.h.kernel * terms).div_ceil(16).max(MIN_TERMS).min(terms);
         let weights = || {
             dw.par_chunks_exact_mut(terms * shape.out_c).enumerate().for_each(|(ky, dw)| {
                 dw.par_chunks_mut(piece * shape.out_c).enumerate().for_each(|(index, dw)| {

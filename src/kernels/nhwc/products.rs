@@ -48,6 +48,11 @@ pub(super) struct Affine<'a> {
     pub floor: f32,
 }
 
+impl Affine<'_> {
+    /// From zero, and any sum.
+    pub const NONE: Self = Affine { b: None, floor: f32::NEG_INFINITY };
+}
+
 impl Block {
     /// Writes `max(floor, b[c] + sum x[term] w[term][c])` for every output of the box and channel of the panels.
     #[inline(always)]
