@@ -18,7 +18,7 @@
 //! # Ok::<(), convlane::Error>(())
 //! ```
 
-use super::pool2d::{self, Field};
+use super::pool2d::{self, for_each_field, vector_mut, vectors};
 use crate::shape::Pool2dShape;
 use crate::simd::{Level, Simd, dispatch};
 
@@ -28,11 +28,7 @@ use crate::simd::{Level, Simd, dispatch};
 /// If a slice has not the length of its shape.
 pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
     pool2d::check(shape, n, x, y);
-    dispatch!(level, s => {
-        for (field, y) in pool2d::fields(shape, n).zip(y.chunks_exact_mut(shape.c)) {
-            mean(s, shape, &field, x, y);
-        }
-    })
+    dispatch!(level, s => mean(s, shape, n, x, y))
 }
 
 /// The gradient `dx` of the input: every window's share, `dy / count`, added up.
@@ -41,36 +37,77 @@ pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [
 /// If a slice has not the length of its shape.
 pub fn backward(level: Level, shape: &Pool2dShape, n: usize, dy: &[f32], dx: &mut [f32]) {
     pool2d::check(shape, n, dx, dy);
-    dx.fill(0.0);
-    dispatch!(level, s => {
-        for (field, dy) in pool2d::fields(shape, n).zip(dy.chunks_exact(shape.c)) {
-            spread(s, shape, &field, dy, dx);
-        }
-    })
-}
-
-#[inline(always)]
-fn mean<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, x: &[f32], y: &mut [f32]) {
-    let count = s.splat(field.len() as f32);
-    for (y, first) in y.chunks_mut(S::LANES).zip((0..).step_by(S::LANES)) {
-        let mut sum = s.splat(0.0);
-        for pixel in field.pixels(shape) {
-            sum = s.add(sum, s.load_padded(&x[pixel + first..], 0.0));
-        }
-        s.store_cut(s.div(sum, count), y);
+    if shape.is_partition() {
+        dispatch!(level, s => spread(s, shape, n, dy, dx))
+    } else {
+        dx.fill(0.0);
+        dispatch!(level, s => add(s, shape, n, dy, dx))
     }
 }
 
 #[inline(always)]
-fn spread<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, dy: &[f32], dx: &mut [f32]) {
-    let count = s.splat(field.len() as f32);
-    for (dy, first) in dy.chunks(S::LANES).zip((0..).step_by(S::LANES)) {
-        let share = s.div(s.load_padded(dy, 0.0), count);
-        for pixel in field.pixels(shape) {
-            let dx = pool2d::vector_mut(s, dx, pixel + first);
-            s.store_cut(s.add(s.load_padded(dx, 0.0), share), dx);
-        }
-    }
+fn mean<S: Simd>(s: S, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
+    let end = y.len();
+    for_each_field(
+        shape,
+        n,
+        #[inline(always)]
+        |field| {
+            let count = s.splat(field.len() as f32);
+            for channel in vectors(s, shape.c) {
+                let mut sum = s.splat(0.0);
+                field.pixels(
+                    #[inline(always)]
+                    |pixel, _| sum = s.add(sum, s.load_padded(&x[pixel + channel..], 0.0)),
+                );
+                s.store_cut(s.div(sum, count), vector_mut(s, y, field.output + channel, end));
+            }
+        },
+    );
+}
+
+/// Writes the shares of windows of which every pixel has one.
+#[inline(always)]
+fn spread<S: Simd>(s: S, shape: &Pool2dShape, n: usize, dy: &[f32], dx: &mut [f32]) {
+    for_each_field(
+        shape,
+        n,
+        #[inline(always)]
+        |field| {
+            let count = s.splat(field.len() as f32);
+            for channel in vectors(s, shape.c) {
+                let share = s.div(s.load_padded(&dy[field.output + channel..], 0.0), count);
+                field.pixels(
+                    #[inline(always)]
+                    |pixel, end| s.store_cut(share, vector_mut(s, dx, pixel + channel, end)),
+                );
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn add<S: Simd>(s: S, shape: &Pool2dShape, n: usize, dy: &[f32], dx: &mut [f32]) {
+    let end = dx.len();
+    for_each_field(
+        shape,
+        n,
+        #[inline(always)]
+        |field| {
+            let count = s.splat(field.len() as f32);
+            let dy = &dy[field.output..][..shape.c];
+            for (dy, channel) in dy.chunks(S::LANES).zip((0..).step_by(S::LANES)) {
+                let share = s.div(s.load_padded(dy, 0.0), count);
+                field.pixels(
+                    #[inline(always)]
+                    |pixel, _| {
+                        let dx = vector_mut(s, dx, pixel + channel, end);
+                        s.store_cut(s.add(s.load_padded(dx, 0.0), share), dx);
+                    },
+                );
+            }
+        },
+    );
 }
 
 /// The same, the batch split over the current rayon pool.

@@ -22,7 +22,7 @@
 //! # Ok::<(), convlane::Error>(())
 //! ```
 
-use super::pool2d::{self, Field};
+use super::pool2d::{self, for_each_field, vector_mut, vectors};
 use crate::kernels::check_len;
 use crate::shape::Pool2dShape;
 use crate::simd::{Level, Simd, dispatch};
@@ -33,11 +33,7 @@ use crate::simd::{Level, Simd, dispatch};
 /// If a slice has not the length of its shape.
 pub fn forward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
     pool2d::check(shape, n, x, y);
-    dispatch!(level, s => {
-        for (field, y) in pool2d::fields(shape, n).zip(y.chunks_exact_mut(shape.c)) {
-            largest(s, shape, &field, x, y);
-        }
-    })
+    dispatch!(level, s => largest(s, shape, n, x, y))
 }
 
 /// The gradient `dx` of the input, the winners found again from `x` and the output `y`.
@@ -48,40 +44,93 @@ pub fn backward(level: Level, shape: &Pool2dShape, n: usize, x: &[f32], y: &[f32
     pool2d::check(shape, n, x, y);
     check_len!(dy, y.len());
     check_len!(dx, x.len());
-    dx.fill(0.0);
-    dispatch!(level, s => {
-        let outputs = y.chunks_exact(shape.c).zip(dy.chunks_exact(shape.c));
-        for (field, (y, dy)) in pool2d::fields(shape, n).zip(outputs) {
-            reward(s, shape, &field, x, y, dy, dx);
-        }
-    })
-}
-
-#[inline(always)]
-fn largest<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, x: &[f32], y: &mut [f32]) {
-    for (y, first) in y.chunks_mut(S::LANES).zip((0..).step_by(S::LANES)) {
-        let mut max = s.splat(f32::NEG_INFINITY);
-        for pixel in field.pixels(shape) {
-            let x = s.load_padded(&x[pixel + first..], 0.0);
-            max = s.select(s.or(s.gt(x, max), s.is_nan(x)), x, max);
-        }
-        s.store_cut(max, y);
+    if shape.is_partition() {
+        dispatch!(level, s => reward(s, shape, n, [x, y, dy], dx))
+    } else {
+        dx.fill(0.0);
+        dispatch!(level, s => add(s, shape, n, [x, y, dy], dx))
     }
 }
 
 #[inline(always)]
-fn reward<S: Simd>(s: S, shape: &Pool2dShape, field: &Field, x: &[f32], y: &[f32], dy: &[f32], dx: &mut [f32]) {
+fn largest<S: Simd>(s: S, shape: &Pool2dShape, n: usize, x: &[f32], y: &mut [f32]) {
+    let end = y.len();
+    for_each_field(
+        shape,
+        n,
+        #[inline(always)]
+        |field| {
+            for channel in vectors(s, shape.c) {
+                let mut max = s.splat(f32::NEG_INFINITY);
+                field.pixels(
+                    #[inline(always)]
+                    |pixel, _| {
+                        let x = s.load_padded(&x[pixel + channel..], 0.0);
+                        max = s.select(s.or(s.gt(x, max), s.is_nan(x)), x, max);
+                    },
+                );
+                s.store_cut(max, vector_mut(s, y, field.output + channel, end));
+            }
+        },
+    );
+}
+
+/// Writes the gradients of windows of which every pixel has one.
+#[inline(always)]
+fn reward<S: Simd>(s: S, shape: &Pool2dShape, n: usize, [x, y, dy]: [&[f32]; 3], dx: &mut [f32]) {
     let zero = s.splat(0.0);
-    for ((y, dy), first) in y.chunks(S::LANES).zip(dy.chunks(S::LANES)).zip((0..).step_by(S::LANES)) {
-        let (max, mut reward) = (s.load_padded(y, 0.0), s.load_padded(dy, 0.0));
-        for pixel in field.pixels(shape) {
-            let x = s.load_padded(&x[pixel + first..], 0.0);
-            let won = s.or(s.eq(x, max), s.is_nan(x));
-            let dx = pool2d::vector_mut(s, dx, pixel + first);
-            s.store_cut(s.add(s.load_padded(dx, 0.0), s.select(won, reward, zero)), dx);
-            reward = s.select(won, zero, reward);
-        }
-    }
+    for_each_field(
+        shape,
+        n,
+        #[inline(always)]
+        |field| {
+            for channel in vectors(s, shape.c) {
+                let at = field.output + channel;
+                let (max, mut left) = (s.load_padded(&y[at..], 0.0), s.load_padded(&dy[at..], 0.0));
+                field.pixels(
+                    #[inline(always)]
+                    |pixel, end| {
+                        let won = won(s, s.load_padded(&x[pixel + channel..], 0.0), max);
+                        s.store_cut(s.select(won, left, zero), vector_mut(s, dx, pixel + channel, end));
+                        left = s.select(won, zero, left);
+                    },
+                );
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn add<S: Simd>(s: S, shape: &Pool2dShape, n: usize, [x, y, dy]: [&[f32]; 3], dx: &mut [f32]) {
+    let (zero, end) = (s.splat(0.0), dx.len());
+    for_each_field(
+        shape,
+        n,
+        #[inline(always)]
+        |field| {
+            let [y, dy] = [y, dy].map(
+                #[inline(always)]
+                |values| values[field.output..][..shape.c].chunks(S::LANES),
+            );
+            for ((y, dy), channel) in y.zip(dy).zip((0..).step_by(S::LANES)) {
+                let (max, mut left) = (s.load_padded(y, 0.0), s.load_padded(dy, 0.0));
+                field.pixels(
+                    #[inline(always)]
+                    |pixel, _| {
+                        let won = won(s, s.load_padded(&x[pixel + channel..], 0.0), max);
+                        let dx = vector_mut(s, dx, pixel + channel, end);
+                        s.store_cut(s.add(s.load_padded(dx, 0.0), s.select(won, left, zero)), dx);
+                        left = s.select(won, zero, left);
+                    },
+                );
+            }
+        },
+    );
+}
+
+#[inline(always)]
+fn won<S: Simd>(s: S, x: S::V, max: S::V) -> S::M {
+    s.or(s.eq(x, max), s.is_nan(x))
 }
 
 /// The same, the batch split over the current rayon pool.
