@@ -1,8 +1,10 @@
-//! Direct convolutions of NHWC against the reference: bit for bit on whole numbers, within the bound of a sum on others.
+//! Direct convolutions of NHWC, depthwise ones among them, against the reference: bit for bit on whole numbers, within the
+//! bound of a sum on others.
 
 mod support;
 
 use convlane::Level;
+use convlane::kernels::nhwc::depthwise;
 use convlane::kernels::nhwc::direct::{self, Pass, par};
 use convlane::layer::Conv2d;
 use convlane::reference::conv2d;
@@ -10,7 +12,7 @@ use convlane::rng::{Rng, Seed};
 use convlane::shape::{Conv2dShape, Padding, Shape, Window};
 use proptest::prelude::*;
 use support::geometry::{self, Case};
-use support::tensor::{START, Tensor, added, overwritten};
+use support::tensor::{START, Tensor, added, overwritten, with_scratch};
 use support::tolerance;
 
 /// Output, gradient of the input, and those of the weights and the bias.
@@ -26,8 +28,41 @@ fn reference(case: &Case<Conv2dShape>, [x, w, b, dy]: [&[f64]; 4]) -> (Results, 
     ([y, conv2d::backward_input(shape, n, dy, w), dw, db], terms)
 }
 
+fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
+    direct::is_supported(level, shape) || depthwise::is_supported(level, shape)
+}
+
 /// What the kernels give, on one thread or split over the pool, without what was there before.
-fn run(case: &Case<Conv2dShape>, level: Level, is_par: bool, [x, w, b, dy]: [&Tensor; 4]) -> [Tensor; 4] {
+fn run(case: &Case<Conv2dShape>, level: Level, is_par: bool, tensors: [&Tensor; 4]) -> [Tensor; 4] {
+    let [y, dx, mut dw, mut db] = match depthwise::is_supported(level, &case.shape) {
+        true => run_depthwise(case, level, is_par, tensors),
+        false => run_direct(case, level, is_par, tensors),
+    };
+    dw.iter_mut().chain(db.iter_mut()).for_each(|gradient| *gradient -= START);
+    [y, dx, dw, db]
+}
+
+fn run_depthwise(case: &Case<Conv2dShape>, level: Level, is_par: bool, [x, w, b, dy]: [&Tensor; 4]) -> [Tensor; 4] {
+    let (shape, n) = (&case.shape, case.n);
+    let forward = if is_par { depthwise::par::forward } else { depthwise::forward };
+    let backward_input = if is_par { depthwise::par::backward_input } else { depthwise::backward_input };
+    let backward_params = |dw: &mut [f32], db: Option<&mut [f32]>| match is_par {
+        true => with_scratch(depthwise::par::scratch_len(shape, n), |scratch| {
+            depthwise::par::backward_params(level, shape, n, x, dy, dw, db, scratch);
+        }),
+        false => depthwise::backward_params(level, shape, n, x, dy, dw, db),
+    };
+    let y = overwritten(dy.len(), |y| forward(level, shape, n, x, w, Some(b), f32::NEG_INFINITY, y));
+    let relu = overwritten(dy.len(), |y| forward(level, shape, n, x, w, Some(b), 0.0, y));
+    assert!(y.iter().zip(&relu[..]).all(|(y, relu)| y.max(0.0) == *relu), "{}: the floor", case.name);
+    let dx = overwritten(x.len(), |dx| backward_input(level, shape, n, dy, w, dx));
+    let [dw, db] = added([w.len(), b.len()], |[dw, db]| backward_params(dw, Some(db)));
+    let [alone] = added([w.len()], |[dw]| backward_params(dw, None));
+    assert_eq!(dw.bits(), alone.bits(), "{}: without a bias", case.name);
+    [y, dx, dw, db]
+}
+
+fn run_direct(case: &Case<Conv2dShape>, level: Level, is_par: bool, [x, w, b, dy]: [&Tensor; 4]) -> [Tensor; 4] {
     let (shape, n) = (&case.shape, case.n);
     let pack = |pass| {
         let pack = if is_par { par::pack } else { direct::pack };
@@ -42,10 +77,9 @@ fn run(case: &Case<Conv2dShape>, level: Level, is_par: bool, [x, w, b, dy]: [&Te
     assert!(y.iter().zip(&relu[..]).all(|(y, relu)| y.max(0.0) == *relu), "{}: the floor", case.name);
     let packed = pack(Pass::BackwardInput);
     let dx = overwritten(x.len(), |dx| backward_input(level, shape, n, dy, &packed, dx));
-    let [mut dw, mut db] = added([w.len(), b.len()], |[dw, db]| backward_params(level, shape, n, x, dy, dw, Some(db)));
+    let [dw, db] = added([w.len(), b.len()], |[dw, db]| backward_params(level, shape, n, x, dy, dw, Some(db)));
     let [alone] = added([w.len()], |[dw]| backward_params(level, shape, n, x, dy, dw, None));
     assert_eq!(dw.bits(), alone.bits(), "{}: without a bias", case.name);
-    dw.iter_mut().chain(db.iter_mut()).for_each(|gradient| *gradient -= START);
     [y, dx, dw, db]
 }
 
@@ -63,8 +97,9 @@ fn check(case: &Case<Conv2dShape>, seed: u64) {
     let (want, terms) = reference(case, wide(&floats).each_ref().map(|x| &x[..]));
     let magnitudes = wide(&floats).map(|x| x.iter().map(|x| x.abs()).collect::<Vec<_>>());
     let (magnitudes, _) = reference(case, magnitudes.each_ref().map(|x| &x[..]));
-    for level in Level::available().filter(|&level| direct::is_supported(level, &case.shape)) {
-        let mut before: Option<[Vec<u32>; 4]> = None;
+    for level in Level::available().filter(|&level| is_supported(level, &case.shape)) {
+        // Depthwise weight gradients are summed sample by sample where they are split.
+        let (mut before, same) = (None::<Vec<_>>, if depthwise::is_supported(level, &case.shape) { 2 } else { 4 });
         for is_par in [false, true] {
             let how = format!("{} {level} par {is_par} seed {seed}", case.name);
             for (i, (got, want)) in run(case, level, is_par, integers.each_ref()).iter().zip(&exact).enumerate() {
@@ -79,7 +114,7 @@ fn check(case: &Case<Conv2dShape>, seed: u64) {
                     assert!((f64::from(got) - want).abs() <= bound, "{how}: result {i}: {got} for {want}");
                 }
             }
-            let bits = got.each_ref().map(Tensor::bits);
+            let bits: Vec<_> = got[..same].iter().map(Tensor::bits).collect();
             assert!(before.as_ref().is_none_or(|before| *before == bits), "{how}: other bits than on one thread");
             before = Some(bits);
         }
@@ -107,6 +142,9 @@ fn samples_rows_and_channels_are_split_with_the_same_bits() {
         case("pixels_in_a_line", 2, (16, 17, 20), Conv2d::new(70, 1)),
         case("bands_of_rows", 2, (40, 60, 48), Conv2d::new(32, (3, 1)).same()),
         case("no_sample", 0, (6, 6, 16), Conv2d::new(16, 3)),
+        case("depthwise_rows", 1, (30, 9, 20), Conv2d::new(20, 3).groups(20).same()),
+        case("depthwise_samples", 18, (6, 7, 70), Conv2d::new(70, 3).groups(70).stride(2).same()),
+        case("depthwise_no_sample", 0, (6, 6, 16), Conv2d::new(16, 3).groups(16)),
     ] {
         check(&case, 7);
     }
@@ -120,10 +158,11 @@ proptest! {
         (h, w, in_c, out_c, n) in (1..14usize, 1..14usize, 1..20usize, 8..50usize, 1..4usize),
         (kernel, stride, dilation) in ((1..6usize, 1..6usize), (1..4usize, 1..4usize), (1..3usize, 1..3usize)),
         padding in prop::sample::select(vec![Padding::Valid, Padding::Same]),
-        seed in any::<u64>(),
+        (is_depthwise, seed) in any::<(bool, u64)>(),
     ) {
         let window = Window { kernel: kernel.into(), stride: stride.into(), dilation: dilation.into(), padding };
-        if let Ok(shape) = Conv2dShape::new(Shape::hwc(h, w, in_c), out_c, 1, &window) {
+        let (in_c, groups) = if is_depthwise { (out_c, out_c) } else { (in_c, 1) };
+        if let Ok(shape) = Conv2dShape::new(Shape::hwc(h, w, in_c), out_c, groups, &window) {
             check(&Case { name: "random", n, shape }, seed);
         }
     }
@@ -148,6 +187,19 @@ fn weights_of_another_pass_are_refused() {
     let packed = vec![0.0; direct::packed_len(Level::scalar(), &shape, Pass::BackwardInput)];
     let (x, mut y) = (vec![0.0; shape.x_len()], vec![0.0; shape.y_len()]);
     direct::forward(Level::scalar(), &shape, 1, &x, &packed, None, 0.0, &mut y);
+}
+
+#[test]
+fn depthwise_is_a_group_a_channel() {
+    for level in Level::available() {
+        let supported = |channels, filters, groups| {
+            let shape = Conv2d::new(filters, 3).groups(groups).shape(Shape::hwc(6, 6, channels)).unwrap();
+            depthwise::is_supported(level, &shape)
+        };
+        let lanes = level.lanes();
+        assert!(supported(lanes, lanes, lanes) && !supported(lanes - 1, lanes - 1, lanes - 1));
+        assert!(!supported(lanes, 2 * lanes, lanes) && !supported(2 * lanes, 2 * lanes, lanes));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use convlane::Level;
 use convlane::kernels::lanes;
 use convlane::kernels::lanes::winograd;
-use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, direct, max_pool2d};
+use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, depthwise, direct, max_pool2d};
 use convlane::layer::Activation;
 
 use super::lines::{Op, Pass};
@@ -17,9 +17,10 @@ pub struct Way {
     pub kernel: fn(Op, Pass, Level, usize) -> Option<Kernel>,
 }
 
-pub const WAYS: [Way; 5] = [
+pub const WAYS: [Way; 6] = [
     Way { name: "nhwc", in_lanes: false, kernel: nhwc },
     Way { name: "nhwc_direct", in_lanes: false, kernel: nhwc_direct },
+    Way { name: "nhwc_depthwise", in_lanes: false, kernel: nhwc_depthwise },
     Way { name: "lanes", in_lanes: true, kernel: lanes },
     Way { name: "lanes_fast", in_lanes: true, kernel: lanes_fast },
     Way { name: "lanes_in_place", in_lanes: true, kernel: lanes_in_place },
@@ -94,6 +95,28 @@ fn nhwc_direct(op: Op, pass: Pass, level: Level, _n: usize) -> Option<Kernel> {
         Pass::Weights => Kernel::new(0, move |n, Inputs { x, dy, .. }, dw, _| {
             direct::par::backward_params(level, &shape, n, x, dy, dw, None);
         }),
+    })
+}
+
+/// The same of every channel by itself.
+fn nhwc_depthwise(op: Op, pass: Pass, level: Level, n: usize) -> Option<Kernel> {
+    let Op::Conv2d(shape) = op else { return None };
+    if !depthwise::is_supported(level, &shape) {
+        return None;
+    }
+    Some(match pass {
+        Pass::Forward => Kernel::new(0, move |n, Inputs { x, w, .. }, y, _| {
+            depthwise::par::forward(level, &shape, n, x, w, None, NO_FLOOR, y);
+        }),
+        Pass::Data => Kernel::new(0, move |n, Inputs { dy, w, .. }, dx, _| {
+            depthwise::par::backward_input(level, &shape, n, dy, w, dx);
+        }),
+        Pass::Weights => {
+            let scratch = depthwise::par::scratch_len(&shape, n);
+            Kernel::new(scratch, move |n, Inputs { x, dy, .. }, dw, scratch| {
+                depthwise::par::backward_params(level, &shape, n, x, dy, dw, None, scratch);
+            })
+        }
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::shape::{Axis, Conv2dShape};
+use crate::shape::Axis;
 
 /// One axis of such a sum: the taps of each output and the sources under them.
 #[derive(Debug, Clone, Copy)]
@@ -112,18 +112,40 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Neighbouring taps of a row whose terms follow each other, and output columns where they all fall on the image.
+/// Outputs along an axis that have the same taps: so many, from a first one on.
+pub(super) struct Segment {
+    pub start: usize,
+    pub len: usize,
+    pub taps: Taps,
+}
+
+/// The segments of some outputs of an axis.
+pub(super) fn segments(side: Side<'_>, outputs: Range<usize>) -> impl Iterator<Item = Segment> {
+    let step = side.step();
+    (outputs.start..outputs.end.min(outputs.start.saturating_add(step))).flat_map(move |first| {
+        let mut start = first;
+        std::iter::from_fn(move || {
+            (start < outputs.end).then(|| {
+                let len = side.same_taps(start).min((outputs.end - start).div_ceil(step));
+                let segment = Segment { start, len, taps: side.taps(start) };
+                start += len * step;
+                segment
+            })
+        })
+    })
+}
+
+/// Neighbouring taps of a row, and output columns where they all fall on the image.
 pub(super) struct Run {
     pub kx: usize,
     pub taps: usize,
     pub cols: Range<usize>,
 }
 
-/// The runs of a row of taps: where all fall on the image, they are one, unless their terms do not follow each other; at
-/// the borders, each is its own.
-pub(super) fn runs(shape: &Conv2dShape) -> impl Iterator<Item = Run> {
-    let (axis, all) = (shape.w, common(&shape.w));
-    let inside = if shape.groups == 1 && axis.dilation == 1 { all } else { 0..0 };
+/// The runs of a row of taps: where all fall on the image, they are one if they may be joined; at the borders, each is its own.
+pub(super) fn runs(axis: &Axis, joined: bool) -> impl Iterator<Item = Run> {
+    let (axis, all) = (*axis, common(axis));
+    let inside = if joined { all } else { 0..0 };
     let whole = Run { kx: 0, taps: axis.kernel, cols: inside.clone() };
     let single = move |kx: usize| {
         let cols = meeting(&axis, kx);

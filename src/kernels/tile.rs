@@ -103,6 +103,41 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
     }
 }
 
+/// Adds to `sums[p]` the products `x[p] w` of all terms, of vectors both: every lane has weights of its own.
+#[inline(always)]
+pub(super) fn gather_by_lane<S: Simd, const P: usize>(
+    s: S,
+    sums: &mut [[S::V; 1]; P],
+    x: &[f32],
+    w: &[f32],
+    terms: &Terms,
+) {
+    let terms = Terms { channel: 1, ..*terms };
+    assert!(terms.fit(S::LANES, P, S::LANES, x.len(), w.len()), "{terms:?} of {} and {}", x.len(), w.len());
+    let [rows, runs, inner] = terms.loops;
+    // What is added after the last step of a loop leads to no place that is visited, and may wrap.
+    let (mut x_row, mut w_row) = (terms.x, terms.w);
+    for _ in 0..rows.count {
+        let (mut x_run, mut w_run) = (x_row, w_row);
+        for _ in 0..runs.count {
+            let (mut x_at, mut w_at) = (x_run, w_run);
+            for _ in 0..inner.count {
+                // SAFETY: `w_at` is that of a term, which fits with `LANES` neighbours, so that the vector ends within `w`.
+                let weights = s.load(unsafe { w.get_unchecked(w_at..w_at + S::LANES) });
+                for (p, [sum]) in sums.iter_mut().enumerate() {
+                    let at = x_at + p * terms.pixel;
+                    // SAFETY: `x_at` is that of a term, which fits, and `p < P`, so that the vector ends within `x`.
+                    let pixel = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
+                    *sum = s.mul_add(pixel, weights, *sum);
+                }
+                (x_at, w_at) = (x_at.wrapping_add_signed(inner.x), w_at.wrapping_add(inner.w));
+            }
+            (x_run, w_run) = (x_run.wrapping_add_signed(runs.x), w_run.wrapping_add(runs.w));
+        }
+        (x_row, w_row) = (x_row.wrapping_add_signed(rows.x), w_row.wrapping_add(rows.w));
+    }
+}
+
 /// Writes `max(floor, sums[c][p])` to `y`, in which channels and pixels lie so far apart.
 #[inline(always)]
 pub(super) fn store<S: Simd, const C: usize, const P: usize>(
@@ -184,6 +219,41 @@ pub(super) fn correlate<S: Simd, const T: usize, const C: usize>(
                 }
                 // After the last pixel this leads nowhere, and may wrap.
                 (x_at, dy_at) = (x_at.wrapping_add(x_col), dy_at.wrapping_add(dy_col));
+            }
+        }
+    }
+    sums
+}
+
+/// The sums over the columns of a row of `x[t][v] dy[v]`, every lane by itself, for `V` neighbouring vectors `v`. The columns lie
+/// `x_col` and `dy_col` apart, what is under the `T` taps `tap`.
+#[inline(always)]
+pub(super) fn correlate_by_lane<S: Simd, const T: usize, const V: usize>(
+    s: S,
+    x: &[f32],
+    dy: &[f32],
+    cols: usize,
+    [x_col, dy_col, tap]: [usize; 3],
+) -> [[S::V; V]; T] {
+    let end = |col, taps| distance(cols, col)?.checked_add(distance(taps, tap)?)?.checked_add(V * S::LANES);
+    assert!(
+        end(x_col, T).is_some_and(|end| end <= x.len()) && end(dy_col, 1).is_some_and(|end| end <= dy.len()),
+        "{cols} columns {x_col} and {dy_col} apart of {} and {}",
+        x.len(),
+        dy.len()
+    );
+    let mut sums = [[s.splat(0.0); V]; T];
+    for col in 0..cols {
+        let (x_at, dy_at) = (col * x_col, col * dy_col);
+        for v in 0..V {
+            let part = v * S::LANES..(v + 1) * S::LANES;
+            // SAFETY: `col < cols` and `v < V`, so that the vector ends within `dy` by the assertion above.
+            let delta = s.load(unsafe { dy.get_unchecked(dy_at + part.start..dy_at + part.end) });
+            for (t, sums) in sums.iter_mut().enumerate() {
+                let at = x_at + t * tap;
+                // SAFETY: Likewise, with `t < T`, within `x`.
+                let x = s.load(unsafe { x.get_unchecked(at + part.start..at + part.end) });
+                sums[v] = s.mul_add(x, delta, sums[v]);
             }
         }
     }

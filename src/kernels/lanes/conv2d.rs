@@ -101,7 +101,7 @@ pub fn backward_params(
     dispatch!(level, s => {
         for group in 0..shape.groups {
             for ky in 0..shape.h.kernel {
-                for run in runs(shape) {
+                for run in runs(&shape.w, shape.groups == 1 && shape.w.dilation == 1) {
                     add_run(s, shape, n, group, ky, &run, [x, dy], dw);
                 }
             }

@@ -38,7 +38,7 @@ use super::add_rows;
 use super::panels::{Panels, VECTORS, Weights};
 use super::products::{Affine, Block, Dim, Sweep};
 use crate::kernels::check_len;
-use crate::kernels::taps::{Side, Taps, meeting, runs};
+use crate::kernels::taps::{Segment, Side, Taps, meeting, runs, segments};
 use crate::kernels::tile::Steps;
 use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
@@ -199,29 +199,6 @@ struct Gather<'a> {
     channels: usize,
 }
 
-/// Outputs along an axis that have the same taps: so many, from a first one on.
-struct Segment {
-    start: usize,
-    len: usize,
-    taps: Taps,
-}
-
-/// The segments of some outputs of an axis.
-fn segments(side: Side<'_>, outputs: Range<usize>) -> impl Iterator<Item = Segment> {
-    let step = side.step();
-    (outputs.start..outputs.end.min(outputs.start.saturating_add(step))).flat_map(move |first| {
-        let mut start = first;
-        std::iter::from_fn(move || {
-            (start < outputs.end).then(|| {
-                let len = side.same_taps(start).min((outputs.end - start).div_ceil(step));
-                let segment = Segment { start, len, taps: side.taps(start) };
-                start += len * step;
-                segment
-            })
-        })
-    })
-}
-
 impl<'a> Gather<'a> {
     /// The sums of a pass, after the checks at its door: of `x` and `y`, packed weights, and a bias if there is one.
     fn checked(
@@ -320,7 +297,8 @@ fn add_products(
     let row_len = shape.h.stride.min(shape.h.input) * shape.w.input * shape.in_c + shape.w.output * shape.out_c;
     let rows = meeting(&shape.h, ky);
     for (samples, rows) in bands(n, rows, row_len) {
-        for run in runs(shape) {
+        // Those whose terms follow each other.
+        for run in runs(&shape.w, shape.groups == 1 && shape.w.dilation == 1) {
             let of_run = (run.kx * in_c).max(terms.start)..((run.kx + run.taps) * in_c).min(terms.end);
             if of_run.is_empty() {
                 continue;

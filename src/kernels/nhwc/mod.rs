@@ -3,6 +3,7 @@
 pub mod avg_pool2d;
 pub mod conv2d;
 pub mod dense;
+pub mod depthwise;
 pub mod direct;
 mod gemm;
 mod im2col;
