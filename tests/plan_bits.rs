@@ -75,6 +75,37 @@ fn threads_change_nothing() {
     }
 }
 
+/// Large steps on few samples, which all threads work on.
+#[test]
+fn shared_steps_have_the_same_bits() {
+    let pools = [1, 2, 3].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
+    let head = [Flatten.into(), Dense::new(3).into()];
+    let conv = [&[Conv2d::new(48, 3).same().relu().into(), AvgPool2d::new(16).into()], &head[..]].concat();
+    let depthwise = [&[Conv2d::new(96, 3).groups(96).same().into(), AvgPool2d::new(72).into()], &head[..]].concat();
+    for (input, layers, name) in
+        [(Shape::hwc(16, 16, 48), conv, "direct"), (Shape::hwc(72, 72, 96), depthwise, "depthwise")]
+    {
+        for (level, batch) in Level::available().flat_map(|level| [(level, 1), (level, 3)]) {
+            let plan = |engine| {
+                let options = PlanOptions { engine, algorithm: Algorithm::Direct, level, ..Default::default() };
+                Plan::new(input, &layers, batch, &options).unwrap()
+            };
+            let [plan, lanes] = [Engine::Nhwc, Engine::Lanes].map(plan);
+            let (case, is_shared) = (Case::new(&plan, batch), plan.to_string().contains("shared"));
+            assert!(is_shared || level == Level::scalar() && name == "direct", "{plan}");
+            let results = pools.each_ref().map(|pool| pool.install(|| all_results(&plan, &case)));
+            assert!(results.iter().all(|other| *other == results[0]), "{plan}");
+            let floats = |bits: &[u32]| bits.iter().map(|&bits| f32::from_bits(bits)).collect::<Vec<_>>();
+            for (got, want) in results[0].iter().zip(&all_results(&lanes, &case)) {
+                let (got, want) = (floats(got), floats(want));
+                let largest = want.iter().fold(0f32, |max, want| max.max(want.abs()));
+                let error = got.iter().zip(&want).fold(0f32, |max, (got, want)| max.max((got - want).abs()));
+                assert!(error <= 1e-5 * largest, "{plan}: off by {error:e} of {largest:e}");
+            }
+        }
+    }
+}
+
 #[test]
 fn a_worker_remembers_nothing() {
     for setting in Setting::all(&BATCHES) {

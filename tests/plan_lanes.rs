@@ -206,12 +206,12 @@ const DIGIT: Shape = Shape::Image { h: 28, w: 28, c: 1 };
 
 const FEATURES: Shape = Shape::Image { h: 8, w: 8, c: 32 };
 
-/// From an eighth of a block on.
+/// Convolutions of few channels on NHWC cost several times as much.
 #[test]
 fn few_images_are_enough_for_lanes() {
     for level in Level::available() {
         for batch in [1, 2, 3, 7, 8, 9, 15, 16, 17, 32, 33, 60, 250, 60_000] {
-            let engine = if 8 * batch < level.lanes() { Engine::Nhwc } else { Engine::Lanes };
+            let engine = if batch == 1 && level != Level::scalar() { Engine::Nhwc } else { Engine::Lanes };
             assert_eq!(auto(DIGIT, &lenet5(), batch, level).engine(), engine, "batch {batch}, {level}");
         }
     }
@@ -222,11 +222,15 @@ fn few_images_are_enough_for_lanes() {
 }
 
 #[test]
-fn wide_convolutions_take_half_a_block() {
-    for level in Level::available() {
-        for batch in 1..=3 * level.lanes() {
-            let engine = if 2 * batch < level.lanes() { Engine::Nhwc } else { Engine::Lanes };
-            assert_eq!(auto(FEATURES, &wide(), batch, level).engine(), engine, "batch {batch}, {level}");
+fn wide_convolutions_take_more_than_half_a_block() {
+    for level in Level::available().filter(|&level| level != Level::scalar()) {
+        let engine = |batch| auto(FEATURES, &wide(), batch, level).engine();
+        for batch in 1..=4 * level.lanes() {
+            // Blocks cost the same however full they are.
+            let first = (1..).find(|&first| engine(first) == Engine::Lanes).unwrap();
+            let share = 10 * batch / batch.next_multiple_of(level.lanes());
+            assert!(2 * first > level.lanes() && first < level.lanes(), "{first}, {level}");
+            assert!(share < 8 || engine(batch) == Engine::Lanes, "batch {batch}, {level}");
         }
     }
 }
@@ -278,6 +282,22 @@ fn a_plan_says_where_it_saves_products() {
     assert_eq!(names(Engine::Lanes, Algorithm::Fast), [1, 1, 2]);
     assert_eq!(names(Engine::Lanes, Algorithm::Direct), [0, 0, 0]);
     assert_eq!(names(Engine::Nhwc, Algorithm::Fast), [0, 0, 0]);
+}
+
+#[test]
+fn a_plan_says_how_it_convolves() {
+    let convs = [Conv2d::new(3, 1), Conv2d::new(20, 3).relu(), Conv2d::new(20, 3).groups(20)];
+    let layers = convs.map(Layer::from);
+    for level in Level::available() {
+        let options = PlanOptions { engine: Engine::Nhwc, level, ..Default::default() };
+        let text = Plan::new(Shape::hwc(12, 12, 2), &layers, 16, &options).unwrap().to_string();
+        // The gradient of three channels is none for sums in registers.
+        let mixed = "conv2d+relu/nhwc direct, im2col+gemm, nhwc direct ";
+        let second = if level == Level::scalar() { "conv2d+relu/im2col+gemm " } else { mixed };
+        for kernel in ["conv2d/im2col+gemm ", second, "conv2d/nhwc depthwise "] {
+            assert!(text.contains(kernel), "{kernel} of {text}");
+        }
+    }
 }
 
 #[test]

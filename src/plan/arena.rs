@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::Engine;
 use super::lower::{Op, Step};
+use super::ways::Way;
 use crate::error::{Error, Result};
 use crate::kernels::lanes::winograd;
-use crate::kernels::nhwc::conv2d;
+use crate::kernels::nhwc::{conv2d, depthwise};
 use crate::shape::MAX_LEN;
 use crate::simd::Level;
 
@@ -39,14 +40,18 @@ pub(super) const MAX_GROUP: usize = 16;
 
 /// The least groups that samples one after the other are cut into, where there are as many, so that several threads find
 /// work.
-const MIN_GROUPS: usize = 8;
+pub(super) const MIN_GROUPS: usize = 8;
 
 impl Arena {
     /// The arena for batches of up to `batch` samples; depends on the network, the batch and the options alone.
     pub fn new(engine: Engine, level: Level, steps: &[Step], batch: usize) -> Result<Self> {
         let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
         let in_lanes = engine == Engine::Lanes;
-        let group = if in_lanes { MAX_GROUP } else { samples_of_group(steps, widest, batch) };
+        let group = match in_lanes {
+            true => MAX_GROUP,
+            false if steps.iter().any(|step| step.shared) => batch,
+            false => samples_of_group(steps, widest, batch),
+        };
 
         let mut len = 0usize;
         let mut place = |size: usize| -> Result<Range<usize>> {
@@ -60,7 +65,7 @@ impl Arena {
         let widest = if in_lanes { widest_outside(steps) } else { widest };
         let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
         let output = place(if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 })?;
-        let scratch_lens: Vec<usize> = steps.iter().map(|step| scratch_len(engine, level, step)).collect();
+        let scratch_lens: Vec<usize> = steps.iter().map(|step| scratch_len(engine, level, step, group)).collect();
         let scratch = place(scratch_lens.iter().copied().max().unwrap_or(0))?;
         Ok(Arena { group, values, gradients, output, scratch, scratch_lens, len })
     }
@@ -87,11 +92,14 @@ fn samples_of_group(steps: &[Step], widest: usize, batch: usize) -> usize {
 }
 
 /// Floats of scratch that a step's kernels need.
-fn scratch_len(engine: Engine, level: Level, step: &Step) -> usize {
+fn scratch_len(engine: Engine, level: Level, step: &Step, group: usize) -> usize {
     match (engine, step.op) {
-        (Engine::Lanes, Op::Conv2d(shape)) if step.fast => winograd::scratch_len(level, &shape),
+        (Engine::Lanes, Op::Conv2d(shape)) if step.ways.contain(Way::Fast) => winograd::scratch_len(level, &shape),
         (Engine::Lanes, _) => 0,
-        (_, Op::Conv2d(shape)) => conv2d::scratch_len(&shape),
+        (_, Op::Conv2d(shape)) if step.ways.contain(Way::Columns) => conv2d::scratch_len(&shape),
+        (_, Op::Conv2d(shape)) if step.shared && step.ways.contain(Way::Depthwise) => {
+            depthwise::par::scratch_len(&shape, group)
+        }
         _ => 0,
     }
 }

@@ -1,5 +1,6 @@
 //! Layers to steps: the only place where layers meet, and so the fusion table.
 
+use super::ways::Ways;
 use crate::error::Result;
 use crate::layer::{Activation, Layer, ParamKind, PoolKind, Resolved, resolve};
 use crate::shape::{Conv2dShape, DenseShape, Pool2dShape, Shape};
@@ -35,8 +36,10 @@ pub(super) struct Step {
     /// Of a pooling after a convolution: whether its backward pass goes on through that one's activation and bias, in
     /// place, where the engine can.
     pub through: bool,
-    /// Of a convolution in lanes: whether it is computed with fewer products.
-    pub fast: bool,
+    /// Of a convolution: how its passes are computed.
+    pub ways: Ways,
+    /// Whether all threads work on it at once.
+    pub shared: bool,
 }
 
 impl Step {
@@ -125,7 +128,8 @@ fn operation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
         kernel: span(ParamKind::Kernel).unwrap_or_default(),
         bias: span(ParamKind::Bias),
         through: false,
-        fast: false,
+        ways: Ways::DIRECT,
+        shared: false,
     }))
 }
 
@@ -149,6 +153,7 @@ fn activation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
         kernel: 0..0,
         bias: None,
         through: false,
-        fast: false,
+        ways: Ways::DIRECT,
+        shared: false,
     }))
 }

@@ -27,10 +27,13 @@ mod choose;
 mod exec;
 mod lower;
 mod memory;
+mod packed;
 mod profile;
 mod record;
 mod run;
 mod score;
+mod split;
+mod ways;
 
 use std::fmt;
 use std::ops::Range;
@@ -47,12 +50,14 @@ use arena::Arena;
 use exec::Group;
 use lower::{Op, Step, lower};
 use memory::Memory;
+use packed::Packing;
 use profile::Clock;
 pub use profile::{Part, Profile};
 use record::Layout;
 use run::{Batch, Update};
 pub use run::{Samples, Worker};
 pub use score::Score;
+use ways::Way;
 
 /// How a network is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -61,7 +66,7 @@ pub enum Engine {
     /// Whichever is expected to be fastest; depends on the network, the batch size and the level alone.
     #[default]
     Auto,
-    /// Images as they come, convolutions as im2col and matrix products.
+    /// Images as they come; convolutions from registers, or as im2col and matrix products, whichever is expected to be faster.
     Nhwc,
     /// An image in each SIMD lane, in blocks that run through the whole network.
     Lanes,
@@ -77,7 +82,7 @@ impl fmt::Display for Engine {
     }
 }
 
-/// How the convolutions of [`Engine::Lanes`] are computed.
+/// How convolutions are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -86,7 +91,7 @@ pub enum Algorithm {
     Auto,
     /// Every product of the formula.
     Direct,
-    /// With fewer products and somewhat larger errors, wherever there is a way: see
+    /// With fewer products and somewhat larger errors, wherever there is a way, which is on [`Engine::Lanes`]: see
     /// [`winograd`](crate::kernels::lanes::winograd).
     Fast,
 }
@@ -129,6 +134,7 @@ pub struct Plan {
     output: Shape,
     steps: Vec<Step>,
     arena: Arena,
+    packing: Packing,
     record: Layout,
 }
 
@@ -142,17 +148,21 @@ impl Plan {
         if steps.is_empty() {
             return Err(Error::Zero { what: "number of layers that compute" });
         }
-        let engine = options.engine.choose(&steps, batch, options.level);
-        if engine == Engine::Lanes {
-            for (index, step) in steps.iter_mut().enumerate() {
-                step.fast = options.algorithm.is_fast(step, index == 0, options.level);
+        let engine = options.engine.choose(options.algorithm, &steps, batch, options.level);
+        for (index, step) in steps.iter_mut().enumerate() {
+            if let Op::Conv2d(shape) = &step.op {
+                step.ways = options.algorithm.ways(engine, shape, index == 0, options.level);
             }
         }
+        if engine == Engine::Nhwc {
+            split::mark(&mut steps, batch);
+        }
         let arena = Arena::new(engine, options.level, &steps, batch)?;
+        let packing = Packing::new(options.level, if engine == Engine::Lanes { &[] } else { &steps })?;
         let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));
         product("batch", &[batch])?;
         product("records of the batch", &[batch.saturating_add(arena.group), record.sample_len.max(record.group_len)])?;
-        Ok(Plan { engine, level: options.level, batch, output, steps, arena, record })
+        Ok(Plan { engine, level: options.level, batch, output, steps, arena, packing, record })
     }
 
     /// The memory for runs of this plan on the current rayon pool: [`Plan::working_set`] a thread, and what a batch leaves.
@@ -211,10 +221,12 @@ impl Plan {
         Memory::bytes(self.arena.len)
     }
 
-    /// Bytes that a batch takes beside: what its groups leave, and the gradients; `usize::MAX` if there are more.
+    /// Bytes that a batch takes beside: packed weights, what its groups leave, and the gradients; `usize::MAX` if there are
+    /// more.
     pub fn batch_memory(&self) -> usize {
         let (groups, padded) = (self.groups(self.batch), self.padded(self.batch));
-        let left = [groups * self.record.group_len, padded * self.record.sample_len].map(Memory::bytes);
+        let left =
+            [self.packing.len, groups * self.record.group_len, padded * self.record.sample_len].map(Memory::bytes);
         let (scores, gradients) = (groups.saturating_mul(size_of::<Score>()), self.params_len() * size_of::<f32>());
         left.into_iter().chain([scores, gradients]).fold(0, usize::saturating_add)
     }
@@ -229,7 +241,9 @@ impl Plan {
         check_len("output elements", x.n * self.y_len(), y.len())?;
         let items = y.par_chunks_mut(self.arena.group * self.y_len());
         let steps = self.steps.len();
-        self.run_forward(params, x, steps, &worker.arenas, items, |_, group, y| {
+        let Worker { arenas, packed, .. } = worker;
+        self.packing.forward(&self.steps, params, packed);
+        self.run_forward(self.weights(params, packed), x, steps, arenas, items, |_, group, y| {
             y.copy_from_slice(group.output(steps));
         });
         Ok(())
@@ -304,14 +318,23 @@ impl Plan {
     pub fn evaluate(&self, params: &[f32], x: Samples<'_>, targets: Targets<'_>, worker: &mut Worker) -> Result<Score> {
         let x = self.check_with_targets(params, x, targets, worker)?;
         let (steps, classes) = (self.trunk(), self.y_len());
-        let Worker { arenas, scores, .. } = worker;
-        self.run_forward(params, x, steps, arenas, scores.par_iter_mut(), |samples, group, score| {
-            *score = group.score(steps, classes, targets.slice(samples, classes));
-        });
+        let Worker { arenas, packed, scores, .. } = worker;
+        self.packing.forward(&self.steps, params, packed);
+        self.run_forward(
+            self.weights(params, packed),
+            x,
+            steps,
+            arenas,
+            scores.par_iter_mut(),
+            |samples, group, score| {
+                *score = group.score(steps, classes, targets.slice(samples, classes));
+            },
+        );
         Ok(worker.scores[..self.groups(x.n)].iter().copied().sum())
     }
 
-    /// [`Plan::train_step`] on the calling thread alone, with the time of each part added to `profile`.
+    /// [`Plan::train_step`] on the calling thread alone, but for steps that threads share, with the time of each part added
+    /// to `profile`.
     ///
     /// # Errors
     /// See [`Plan::train_step`].
@@ -413,24 +436,36 @@ fn check_len(what: &'static str, expected: usize, got: usize) -> Result<()> {
 }
 
 impl Step {
-    /// Operation, activation and the way it is computed.
-    fn kernel_name(&self, engine: Engine) -> String {
-        let (op, how) = match self.op {
-            Op::Conv2d(_) => ("conv2d", "im2col+gemm"),
-            Op::AvgPool2d(_) => ("avg_pool2d", "nhwc"),
-            Op::MaxPool2d(_) => ("max_pool2d", "nhwc"),
-            Op::Dense(_) => ("dense", "gemm"),
+    /// Operation, activation and the ways it is computed, those of a convolution among some.
+    fn kernel_name(&self, engine: Engine, ways: &[Way]) -> String {
+        let op = match self.op {
+            Op::Conv2d(_) => "conv2d",
+            Op::AvgPool2d(_) => "avg_pool2d",
+            Op::MaxPool2d(_) => "max_pool2d",
+            Op::Dense(_) => "dense",
             Op::Activation => return format!("{:?}", self.activation).to_lowercase(),
         };
-        let how = match (engine, self.op) {
-            (Engine::Lanes, Op::Conv2d(shape)) if self.fast => format!("lanes F(4, {})", shape.w().kernel()),
-            (Engine::Lanes, _) if self.through => "lanes, in place".into(),
-            (Engine::Lanes, _) => "lanes".into(),
-            _ => how.to_string(),
-        };
+        let mut hows: Vec<String> = ways.iter().map(|&way| self.how(engine, way)).collect();
+        hows.dedup();
+        let how = hows.join(", ");
         match self.activation {
             Activation::Linear => format!("{op}/{how}"),
             activation => format!("{op}+{}/{how}", format!("{activation:?}").to_lowercase()),
+        }
+    }
+
+    fn how(&self, engine: Engine, way: Way) -> String {
+        match (engine, self.op, way) {
+            (Engine::Lanes, Op::Conv2d(shape), Way::Fast) => format!("lanes F(4, {})", shape.w().kernel()),
+            (Engine::Lanes, ..) if self.through => "lanes, in place".into(),
+            (Engine::Lanes, ..) => "lanes".into(),
+            (_, Op::Conv2d(_), Way::Columns) => "im2col+gemm".into(),
+            (_, Op::Conv2d(_), Way::Depthwise) if self.shared => "nhwc depthwise, shared".into(),
+            (_, Op::Conv2d(_), Way::Direct) if self.shared => "nhwc direct, shared".into(),
+            (_, Op::Conv2d(_), Way::Depthwise) => "nhwc depthwise".into(),
+            (_, Op::Conv2d(_), _) => "nhwc direct".into(),
+            (_, Op::Dense(_), _) => "gemm".into(),
+            _ => "nhwc".into(),
         }
     }
 }
@@ -444,7 +479,11 @@ impl fmt::Display for Plan {
             Engine::Lanes => writeln!(f, ", in blocks of {} lanes", self.level.lanes())?,
             _ => writeln!(f)?,
         }
-        writeln!(f, "working set {thread} KiB a thread, {batch} KiB a batch; more than {groups} threads find no work")?;
+        write!(f, "working set {thread} KiB a thread, {batch} KiB a batch; ")?;
+        match self.steps.iter().any(|step| step.shared) {
+            true => writeln!(f, "threads share large steps")?,
+            false => writeln!(f, "more than {groups} threads find no work")?,
+        }
         writeln!(
             f,
             "{:7} {:26} {:>12} {:>12} {:>10} {:>14}",
@@ -459,7 +498,7 @@ impl fmt::Display for Plan {
             writeln!(
                 f,
                 "{layers:7} {:26} {:>12} {:>12} {params:>10} {:>14}",
-                step.kernel_name(self.engine),
+                step.kernel_name(self.engine, &step.ways.in_order()),
                 step.input.to_string(),
                 step.output.to_string(),
                 step.multiply_adds(),

@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::Plan;
-use super::lower::Op;
+use super::lower::{Op, Step};
+use super::ways::{Way, Ways};
+use super::{Engine, Plan};
 
 /// A part of a training step; numbers are those of the plan's steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Part {
+    /// Weights into the order that kernels read them in.
+    Pack,
     /// Samples into the input.
     Load,
     /// The output of a step.
@@ -75,29 +78,33 @@ impl Plan {
         match part {
             Part::BackwardInput(0) => 0,
             Part::Forward(step) | Part::BackwardInput(step) => of(step),
-            Part::BackwardParams(step) if step > 0 && self.steps.get(step).is_some_and(|step| step.fast) => {
-                2 * of(step)
-            }
+            Part::BackwardParams(step) if step > 0 && self.is_joint(step) => 2 * of(step),
             Part::BackwardParams(step) if !is_dense(step) => of(step),
             Part::Sum => (0..self.steps.len()).filter(|&step| is_dense(step)).map(of).sum(),
             _ => 0,
         }
     }
 
+    /// Whether both gradients of a step are computed at once.
+    fn is_joint(&self, step: usize) -> bool {
+        self.engine == Engine::Lanes && self.steps.get(step).is_some_and(|step| step.ways.contain(Way::Fast))
+    }
+
     /// A name such as `0 conv2d+relu/lanes forward` for a part.
     pub fn part_name(&self, part: Part) -> String {
-        let name = |step: usize, pass: &str| {
-            let kernel = self.steps.get(step).map_or("no step".into(), |known| known.kernel_name(self.engine));
-            format!("{step} {kernel} {pass}")
+        let name = |step: usize, pass: &str, way: fn(&Ways) -> Way| {
+            let kernel = |step: &Step| step.kernel_name(self.engine, &[way(&step.ways)]);
+            format!("{step} {} {pass}", self.steps.get(step).map_or("no step".into(), kernel))
         };
         match part {
+            Part::Pack => "pack weights".into(),
             Part::Load => "load".into(),
             Part::Loss => "loss".into(),
             Part::Sum => "sum and update".into(),
-            Part::Forward(step) => name(step, "forward"),
-            Part::Backward(step) => name(step, "backward"),
-            Part::BackwardParams(step) => name(step, "backward_params"),
-            Part::BackwardInput(step) => name(step, "backward_input"),
+            Part::Forward(step) => name(step, "forward", |ways| ways.forward),
+            Part::Backward(step) => name(step, "backward", |ways| ways.params),
+            Part::BackwardParams(step) => name(step, "backward_params", |ways| ways.params),
+            Part::BackwardInput(step) => name(step, "backward_input", |ways| ways.input),
         }
     }
 }

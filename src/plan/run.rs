@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use rayon::prelude::*;
 
 use super::Plan;
-use super::exec::Group;
+use super::exec::{Group, Weights};
 use super::memory::Memory;
 use super::profile::{Clock, Part};
 use super::record::{Layout, Record, Sum};
@@ -25,9 +25,11 @@ use crate::simd::Level;
 /// The memory that runs of a [`Plan`] need; take one with [`Plan::worker`] and keep it.
 #[derive(Debug)]
 pub struct Worker {
-    /// An arena for each thread of the pool it was made in. Groups lock the one of their thread; should the pool have
-    /// grown since, threads share.
+    /// An arena for each thread of the pool it was made in, or for the only group. Groups lock the one of their thread; should
+    /// the pool have grown since, threads share.
     pub(super) arenas: Vec<Mutex<Memory>>,
+    /// Weights as kernels take them.
+    pub(super) packed: Memory,
     /// What the groups and the samples of a batch leave.
     groups: Memory,
     samples: Memory,
@@ -37,13 +39,15 @@ pub struct Worker {
 
 impl Worker {
     pub(super) fn new(plan: &Plan) -> Result<Self> {
-        let (groups, threads) = (plan.groups(plan.batch), rayon::current_num_threads());
+        let groups = plan.groups(plan.batch);
+        let threads = if groups > 1 { rayon::current_num_threads() } else { 1 };
         let mut arenas = Vec::with_capacity(threads);
         for _ in 0..threads {
             arenas.push(Mutex::new(Memory::new(plan.arena.len)?));
         }
         Ok(Worker {
             arenas,
+            packed: Memory::new(plan.packing.len)?,
             groups: Memory::new(groups * plan.record.group_len)?,
             samples: Memory::new(plan.padded(plan.batch) * plan.record.sample_len)?,
             scores: zeros("scores of a worker", groups)?,
@@ -54,9 +58,10 @@ impl Worker {
     /// Checks that this is memory for `plan`.
     pub(super) fn check(&self, plan: &Plan) -> Result<()> {
         let arena = self.arenas[0].lock().unwrap_or_else(PoisonError::into_inner).len();
-        let parts = [arena, self.groups.len(), self.samples.len(), self.scores.len(), self.grads.len()];
+        let parts =
+            [arena, self.packed.len(), self.groups.len(), self.samples.len(), self.scores.len(), self.grads.len()];
         let [groups, record] = [plan.groups(plan.batch), plan.padded(plan.batch) * plan.record.sample_len];
-        let own = [plan.arena.len, groups * plan.record.group_len, record, groups, plan.params_len()];
+        let own = [plan.arena.len, plan.packing.len, groups * plan.record.group_len, record, groups, plan.params_len()];
         match parts.into_iter().zip(own).find(|(part, own)| part != own) {
             None => Ok(()),
             Some((got, expected)) => Err(Error::Mismatch { what: "memory of a worker of this plan", expected, got }),
@@ -164,15 +169,19 @@ impl Plan {
         });
     }
 
+    pub(super) fn weights<'a>(&'a self, params: &'a [f32], packed: &'a [f32]) -> Weights<'a> {
+        Weights { params, packing: &self.packing, packed }
+    }
+
     fn group<'a>(
         &'a self,
-        params: &'a [f32],
+        weights: Weights<'a>,
         x: Batch<'_>,
         samples: &Range<usize>,
         memory: &'a mut [f32],
     ) -> Group<'a> {
         let Plan { engine, level, ref arena, ref steps, .. } = *self;
-        let mut group = Group { engine, level, arena, steps, params, n: samples.len(), memory };
+        let mut group = Group { engine, level, arena, steps, weights, n: samples.len(), memory };
         group.load(x, samples.clone());
         group
     }
@@ -180,7 +189,7 @@ impl Plan {
     /// Runs the first `steps` steps forward and hands every group to `head`, with the group's item.
     pub(super) fn run_forward<T: Send>(
         &self,
-        params: &[f32],
+        weights: Weights<'_>,
         x: Batch<'_>,
         steps: usize,
         arenas: &[Mutex<Memory>],
@@ -188,7 +197,7 @@ impl Plan {
         head: impl Fn(Range<usize>, &mut Group<'_>, T) + Sync,
     ) {
         self.for_each_group(x.n, arenas, items, |samples, item, memory| {
-            let mut group = self.group(params, x, &samples, memory);
+            let mut group = self.group(weights, x, &samples, memory);
             group.forward(steps, &mut Clock::none());
             head(samples, &mut group, item);
         });
@@ -204,14 +213,16 @@ impl Plan {
         head: impl Fn(Range<usize>, &mut Group<'_>) -> Score + Sync,
     ) -> Score {
         let layout = &self.record;
-        let Worker { arenas, groups, samples, scores, .. } = worker;
+        let Worker { arenas, packed, groups, samples, scores, .. } = worker;
+        self.packing.all(&self.steps, params, packed);
+        let weights = self.weights(params, packed);
         let parts = groups
             .par_chunks_mut(layout.group_len)
             .zip(samples.par_chunks_mut(layout.sample_len * self.arena.group))
             .zip(scores.par_iter_mut());
         self.for_each_group(x.n, arenas, parts, |samples, ((group, part), score), memory| {
             let record = Record { layout, group, samples: part };
-            *score = self.backward_group(params, x, steps, samples, memory, record, &head, &mut Clock::none());
+            *score = self.backward_group(weights, x, steps, samples, memory, record, &head, &mut Clock::none());
         });
         scores[..self.groups(x.n)].iter().copied().sum()
     }
@@ -227,6 +238,9 @@ impl Plan {
         clock: &mut Clock<'_>,
     ) -> Score {
         let (layout, size) = (&self.record, self.arena.group);
+        self.packing.all_here(&self.steps, params, &mut worker.packed);
+        clock.lap(Part::Pack);
+        let weights = self.weights(params, &worker.packed);
         let mut memory = worker.arenas[0].lock().unwrap_or_else(PoisonError::into_inner);
         let groups = worker.groups.chunks_mut(layout.group_len);
         let parts = groups.zip(worker.samples.chunks_mut(layout.sample_len * size)).take(self.groups(x.n));
@@ -234,7 +248,7 @@ impl Plan {
             .zip((0..).step_by(size))
             .map(|((group, part), start)| {
                 let (samples, record) = (start..x.n.min(start + size), Record { layout, group, samples: part });
-                self.backward_group(params, x, steps, samples, &mut memory, record, &head, clock)
+                self.backward_group(weights, x, steps, samples, &mut memory, record, &head, clock)
             })
             .sum()
     }
@@ -242,7 +256,7 @@ impl Plan {
     #[allow(clippy::too_many_arguments)]
     fn backward_group(
         &self,
-        params: &[f32],
+        weights: Weights<'_>,
         x: Batch<'_>,
         steps: usize,
         samples: Range<usize>,
@@ -251,7 +265,7 @@ impl Plan {
         head: &impl Fn(Range<usize>, &mut Group<'_>) -> Score,
         clock: &mut Clock<'_>,
     ) -> Score {
-        let mut group = self.group(params, x, &samples, memory);
+        let mut group = self.group(weights, x, &samples, memory);
         record.group.fill(0.0);
         clock.lap(Part::Load);
         group.forward(steps, clock);

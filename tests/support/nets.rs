@@ -53,6 +53,15 @@ pub fn nets() -> Vec<(&'static str, Shape, Vec<Layer>)> {
         Dense::new(3).into(),
         Activation::Softmax.into(),
     ];
+    // In NHWC, one direct convolution after the other, but for the gradient of three channels.
+    let wide = vec![
+        Conv2d::new(20, 3).same().relu().into(),
+        Conv2d::new(20, (2, 3)).groups(20).same().tanh().into(),
+        Conv2d::new(3, 1).no_bias().relu().into(),
+        Conv2d::new(35, 3).stride(2).same().relu().into(),
+        Flatten.into(),
+        Dense::new(4).softmax().into(),
+    ];
     let dense = vec![Flatten.into(), Dense::new(5).sigmoid().into(), Dense::new(2).softmax().into()];
     let conv = vec![Conv2d::new(4, 6).into(), Flatten.into()];
     let still = vec![Flatten.into(), Activation::Softmax.into()];
@@ -61,6 +70,7 @@ pub fn nets() -> Vec<(&'static str, Shape, Vec<Layer>)> {
         ("lenet5", Shape::hwc(28, 28, 1), lenet5()),
         ("strided", Shape::hwc(13, 11, 3), strided),
         ("odd", Shape::hwc(8, 9, 2), odd),
+        ("wide", Shape::hwc(5, 4, 3), wide),
         ("dense", Shape::hwc(3, 1, 2), dense),
         ("conv", Shape::hwc(6, 6, 3), conv),
         ("still", Shape::hwc(1, 3, 1), still),

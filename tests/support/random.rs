@@ -22,7 +22,8 @@ fn pair(most: usize) -> impl Strategy<Value = (usize, usize)> {
 
 fn conv(activations: &'static [Activation]) -> Menu {
     let window = (pair(4), pair(2), pair(2), padding());
-    let config = (1..=6usize, 1..=3usize, any::<bool>(), prop::sample::select(activations));
+    let filters = prop_oneof![5 => 1..=6usize, 1 => 16..=20usize];
+    let config = (filters, 1..=3usize, any::<bool>(), prop::sample::select(activations));
     (window, config)
         .prop_map(|((kernel, stride, dilation, padding), (filters, groups, bias, activation))| {
             let conv = Conv2d::new(filters, kernel).stride(stride).dilation(dilation).padding(padding);

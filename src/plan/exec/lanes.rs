@@ -6,14 +6,17 @@ use crate::layer::Activation;
 use crate::plan::lower::Op;
 use crate::plan::profile::{Clock, Part};
 use crate::plan::record::Record;
+use crate::plan::ways::Way;
 
 pub(super) fn forward(pass: Forward<'_>) {
-    let Forward { level, n, step, x, w, b, y, scratch } = pass;
+    let Forward { level, n, step, x, w, b, y, scratch, .. } = pass;
     let relu = matches!((step.op, step.activation), (Op::Conv2d(_) | Op::Dense(_), Activation::Relu));
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
     match &step.op {
-        Op::Conv2d(shape) if step.fast => winograd::forward(level, shape, n, x, w, b, floor, y, scratch),
-        Op::Conv2d(shape) => conv2d::forward(level, shape, n, x, w, b, floor, y),
+        Op::Conv2d(shape) => match step.ways.forward {
+            Way::Fast => winograd::forward(level, shape, n, x, w, b, floor, y, scratch),
+            _ => conv2d::forward(level, shape, n, x, w, b, floor, y),
+        },
         Op::Dense(shape) => dense::forward(level, shape, n, x, w, b, floor, y),
         Op::AvgPool2d(shape) => avg_pool2d::forward(level, shape, n, x, y),
         Op::MaxPool2d(shape) => max_pool2d::forward(level, shape, n, x, y),
@@ -25,7 +28,7 @@ pub(super) fn forward(pass: Forward<'_>) {
 }
 
 pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut Clock<'_>) {
-    let Backward { level, n, index, steps, x, w, y, dy, dx, scratch } = pass;
+    let Backward { level, n, index, steps, x, w, y, dy, dx, scratch, .. } = pass;
     let step = &steps[index];
     // The pooling above has taken the gradient through this step's activation already, and the bias's with it.
     let done = steps.get(index + 1).is_some_and(|next| next.through);
@@ -37,11 +40,12 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
         Op::Conv2d(shape) => {
             let (dw, db) = record.partials(index, step);
             let db = if done { None } else { db };
-            if step.fast && index > 0 {
+            let fast = step.ways.contain(Way::Fast);
+            if fast && index > 0 {
                 winograd::backward(level, shape, n, x, w, dy, dw, db, dx, scratch);
                 return clock.lap(Part::BackwardParams(index));
             }
-            if step.fast {
+            if fast {
                 winograd::backward_params(level, shape, n, x, dy, dw, db, scratch);
             } else {
                 conv2d::backward_params(level, shape, n, x, dy, dw, db);

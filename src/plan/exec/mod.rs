@@ -8,12 +8,14 @@ use std::ops::Range;
 use super::Engine;
 use super::arena::{Arena, MAX_GROUP};
 use super::lower::Step;
+use super::packed::Packing;
 use super::profile::{Clock, Part};
 use super::record::Record;
 use super::run::Batch;
 use super::score::Score;
 use crate::kernels::cast::Pixels;
 use crate::kernels::cross_entropy::{self, Targets};
+use crate::kernels::nhwc::direct::Pass;
 use crate::kernels::{self, lanes::pack};
 use crate::simd::Level;
 
@@ -23,10 +25,18 @@ pub(super) struct Group<'a> {
     pub level: Level,
     pub arena: &'a Arena,
     pub steps: &'a [Step],
-    pub params: &'a [f32],
+    pub weights: Weights<'a>,
     /// Samples.
     pub n: usize,
     pub memory: &'a mut [f32],
+}
+
+/// The parameters, and weights as some kernels take them.
+#[derive(Clone, Copy)]
+pub(super) struct Weights<'a> {
+    pub params: &'a [f32],
+    pub packing: &'a Packing,
+    pub packed: &'a [f32],
 }
 
 /// What a step works on in its forward pass.
@@ -37,6 +47,7 @@ struct Forward<'a> {
     step: &'a Step,
     x: &'a [f32],
     w: &'a [f32],
+    packed: &'a [f32],
     b: Option<&'a [f32]>,
     y: &'a mut [f32],
     scratch: &'a mut [f32],
@@ -52,6 +63,7 @@ struct Backward<'a> {
     /// Changed to its gradient by a pooling that goes through; then `dx` is empty.
     x: &'a mut [f32],
     w: &'a [f32],
+    packed: &'a [f32],
     /// Empty where its gradient has taken its place.
     y: &'a [f32],
     /// Changed to the gradient before the step's activation.
@@ -146,12 +158,14 @@ impl Group<'_> {
 
     /// Runs the first `steps` steps forward.
     pub fn forward(&mut self, steps: usize, clock: &mut Clock<'_>) {
-        let (level, engine, params, n) = (self.level, self.engine, self.params, self.units());
+        let (level, engine, n) = (self.level, self.engine, self.units());
+        let Weights { params, packing, packed } = self.weights;
         for (index, step) in self.steps[..steps].iter().enumerate() {
             let [x, y] = [index, index + 1].map(|value| self.used(&self.arena.values[value]));
             let [x, y, scratch] = self.places([x, y, self.arena.scratch(index)]);
             let (w, b) = (&params[step.kernel.clone()], step.bias.clone().map(|bias| &params[bias]));
-            let pass = Forward { level, n, step, x, w, b, y, scratch };
+            let packed = packing.weights(index, Pass::Forward, packed);
+            let pass = Forward { level, n, step, x, w, packed, b, y, scratch };
             match engine {
                 Engine::Lanes => lanes::forward(pass),
                 _ => nhwc::forward(pass),
@@ -162,8 +176,8 @@ impl Group<'_> {
 
     /// Runs the first `steps` steps backward from the gradient of their output, into the group's record.
     pub fn backward(&mut self, steps: usize, record: &mut Record<'_>, clock: &mut Clock<'_>) {
-        let (level, engine, params, n, steps) =
-            (self.level, self.engine, self.params, self.units(), &self.steps[..steps]);
+        let (level, engine, n, steps) = (self.level, self.engine, self.units(), &self.steps[..steps]);
+        let Weights { params, packing, packed } = self.weights;
         for (index, step) in steps.iter().enumerate().rev() {
             let [x, y] = [index, index + 1].map(|value| self.used(&self.arena.values[value]));
             let gradient = |value: usize, len: usize| self.gradient(value).start..self.gradient(value).start + len;
@@ -171,7 +185,8 @@ impl Group<'_> {
             let [y, dx] = [(y, &dy), (dx, &x)].map(|(place, other)| if place == *other { 0..0 } else { place });
             let [x, y, dx, dy, scratch] = self.places([x, y, dx, dy, self.arena.scratch(index)]);
             let w = &params[step.kernel.clone()];
-            let pass = Backward { level, n, index, steps, x, w, y, dy, dx, scratch };
+            let packed = packing.weights(index, Pass::BackwardInput, packed);
+            let pass = Backward { level, n, index, steps, x, w, packed, y, dy, dx, scratch };
             match engine {
                 Engine::Lanes => lanes::backward(pass, record, clock),
                 _ => nhwc::backward(pass, record, clock),

@@ -2,15 +2,34 @@
 
 use super::{Backward, Forward};
 use crate::kernels::activation;
-use crate::kernels::nhwc::{avg_pool2d, conv2d, dense, max_pool2d};
+use crate::kernels::nhwc::{avg_pool2d, conv2d, dense, depthwise, direct, max_pool2d};
+use crate::layer::Activation;
 use crate::plan::lower::Op;
 use crate::plan::profile::{Clock, Part};
 use crate::plan::record::Record;
+use crate::plan::ways::Way;
 
 pub(super) fn forward(pass: Forward<'_>) {
-    let Forward { level, n, step, x, w, b, y, scratch } = pass;
+    let Forward { level, n, step, x, w, packed, b, y, scratch } = pass;
     match &step.op {
-        Op::Conv2d(shape) => conv2d::forward(level, shape, n, x, w, b, y, scratch),
+        Op::Conv2d(shape) => {
+            let (way, relu) = (step.ways.forward, step.activation == Activation::Relu);
+            let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
+            match way {
+                Way::Direct => {
+                    let run = if step.shared { direct::par::forward } else { direct::forward };
+                    run(level, shape, n, x, packed, b, floor, y)
+                }
+                Way::Depthwise => {
+                    let run = if step.shared { depthwise::par::forward } else { depthwise::forward };
+                    run(level, shape, n, x, w, b, floor, y)
+                }
+                _ => conv2d::forward(level, shape, n, x, w, b, y, scratch),
+            }
+            if relu && way != Way::Columns {
+                return;
+            }
+        }
         Op::Dense(shape) => dense::forward(level, shape, n, x, w, b, y),
         Op::AvgPool2d(shape) => avg_pool2d::forward(level, shape, n, x, y),
         Op::MaxPool2d(shape) => max_pool2d::forward(level, shape, n, x, y),
@@ -20,17 +39,38 @@ pub(super) fn forward(pass: Forward<'_>) {
 }
 
 pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut Clock<'_>) {
-    let Backward { level, n, index, steps, x, w, y, dy, dx, scratch } = pass;
+    let Backward { level, n, index, steps, x, w, packed, y, dy, dx, scratch } = pass;
     let step = &steps[index];
     activation::backward(level, step.activation, step.channels(), y, dy);
     clock.lap(Part::Backward(index));
     match &step.op {
         Op::Conv2d(shape) => {
             let (dw, db) = record.partials(index, step);
-            conv2d::backward_params(level, shape, n, x, dy, dw, db, scratch);
+            match step.ways.params {
+                Way::Direct => {
+                    let run = if step.shared { direct::par::backward_params } else { direct::backward_params };
+                    run(level, shape, n, x, dy, dw, db)
+                }
+                Way::Depthwise if step.shared => {
+                    let scratch = &mut scratch[..depthwise::par::scratch_len(shape, n)];
+                    depthwise::par::backward_params(level, shape, n, x, dy, dw, db, scratch);
+                }
+                Way::Depthwise => depthwise::backward_params(level, shape, n, x, dy, dw, db),
+                _ => conv2d::backward_params(level, shape, n, x, dy, dw, db, scratch),
+            }
             clock.lap(Part::BackwardParams(index));
             if index > 0 {
-                conv2d::backward_input(level, shape, n, dy, w, dx, scratch);
+                match step.ways.input {
+                    Way::Direct => {
+                        let run = if step.shared { direct::par::backward_input } else { direct::backward_input };
+                        run(level, shape, n, dy, packed, dx)
+                    }
+                    Way::Depthwise => {
+                        let run = if step.shared { depthwise::par::backward_input } else { depthwise::backward_input };
+                        run(level, shape, n, dy, w, dx)
+                    }
+                    _ => conv2d::backward_input(level, shape, n, dy, w, dx, scratch),
+                }
                 clock.lap(Part::BackwardInput(index));
             }
         }
