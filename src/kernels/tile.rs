@@ -345,6 +345,48 @@ fn transform_checked<S: Simd, T: Transform<I, O>, const I: usize, const O: usize
     }
 }
 
+/// Hands on the vectors of each of some rows and columns, all of which are there.
+#[inline(always)]
+pub(super) fn take<S: Simd, const I: usize>(
+    s: S,
+    [rows, cols]: [usize; 2],
+    (x, from): (&[f32], &Vectors),
+    mut to: impl FnMut([usize; 2], [S::V; I]),
+) {
+    assert!(from.present == (0..I) && from.fit(rows, cols, I, S::LANES, x.len()), "{from:?} of {}", x.len());
+    for row in 0..rows {
+        for col in 0..cols {
+            let mut vectors = [s.splat(0.0); I];
+            for (i, v) in vectors.iter_mut().enumerate() {
+                let at = from.at + row * from.row + col * from.col + i * from.step;
+                // SAFETY: The vector is that of a row and a column, so that it ends within `x` by the assertion above.
+                *v = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
+            }
+            to([row, col], vectors);
+        }
+    }
+}
+
+/// Writes the vectors of each of some rows and columns, all of which are there.
+#[inline(always)]
+pub(super) fn give<S: Simd, const O: usize>(
+    s: S,
+    [rows, cols]: [usize; 2],
+    (y, to): (&mut [f32], &Vectors),
+    mut from: impl FnMut([usize; 2]) -> [S::V; O],
+) {
+    assert!(to.present == (0..O) && to.fit(rows, cols, O, S::LANES, y.len()), "{to:?} of {}", y.len());
+    for row in 0..rows {
+        for col in 0..cols {
+            for (o, v) in from([row, col]).into_iter().enumerate() {
+                let at = to.at + row * to.row + col * to.col + o * to.step;
+                // SAFETY: The vector is that of a row and a column, so that it ends within `y` by the assertion above.
+                s.store(v, unsafe { y.get_unchecked_mut(at..at + S::LANES) });
+            }
+        }
+    }
+}
+
 /// The size out of `sizes` for tiles that cover `n` with the least work; tiles overlap at the end, so none may exceed `n`,
 /// and 1 must be among them.
 #[inline(always)]

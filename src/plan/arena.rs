@@ -18,6 +18,8 @@ pub(super) struct Arena {
     pub group: usize,
     /// The input, then the output of every step.
     pub values: Vec<Range<usize>>,
+    /// The signs that every step with a pooling done along keeps for its backward pass.
+    signs: Vec<Range<usize>>,
     /// Two places for gradients: a step reads one and writes the other.
     pub gradients: [Range<usize>; 2],
     /// On the lanes engine, the output sample by sample.
@@ -62,12 +64,19 @@ impl Arena {
         let samples = |len: usize| len.checked_mul(group).ok_or(Error::TooLarge { what: "arena" });
         let lens = [steps[0].x_len].into_iter().chain(steps.iter().map(|step| step.y_len));
         let values = lens.map(|len| place(samples(len)?)).collect::<Result<_>>()?;
+        let signs = steps.iter().map(|step| place(group / level.lanes() * signs_len(step))).collect::<Result<_>>()?;
         let widest = if in_lanes { widest_outside(steps) } else { widest };
         let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
         let output = place(if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 })?;
         let scratch_lens: Vec<usize> = steps.iter().map(|step| scratch_len(engine, level, step, group)).collect();
         let scratch = place(scratch_lens.iter().copied().max().unwrap_or(0))?;
-        Ok(Arena { group, values, gradients, output, scratch, scratch_lens, len })
+        Ok(Arena { group, values, signs, gradients, output, scratch, scratch_lens, len })
+    }
+
+    /// The signs of so many blocks of a step with a pooling done along.
+    pub fn signs(&self, index: usize, step: &Step, blocks: usize) -> Range<usize> {
+        let start = self.signs[index].start;
+        start..start + blocks * signs_len(step)
     }
 
     /// The scratch of a step's kernels.
@@ -89,6 +98,14 @@ fn samples_of_group(steps: &[Step], widest: usize, batch: usize) -> usize {
     let lens = computed.map(|step| step.y_len).chain([steps[0].x_len, widest, widest]);
     let values = lens.fold(0, usize::saturating_add);
     (GROUP_LEN / values).min(batch.div_ceil(MIN_GROUPS)).clamp(1, MAX_GROUP)
+}
+
+/// Floats of the signs that a block leaves.
+fn signs_len(step: &Step) -> usize {
+    match step.op {
+        Op::Conv2d(shape) if step.pooled => winograd::signs_len(&shape),
+        _ => 0,
+    }
 }
 
 /// Floats of scratch that a step's kernels need.

@@ -2,6 +2,7 @@
 
 use super::ways::Ways;
 use crate::error::Result;
+use crate::kernels::lanes::winograd;
 use crate::layer::{Activation, Layer, ParamKind, PoolKind, Resolved, resolve};
 use crate::shape::{Conv2dShape, DenseShape, Pool2dShape, Shape};
 use std::ops::Range;
@@ -40,6 +41,9 @@ pub(super) struct Step {
     pub ways: Ways,
     /// Whether all threads work on it at once.
     pub shared: bool,
+    /// Of one whose passes are all fast: whether the average pooling after it is done along; then the output is that of the
+    /// pooling.
+    pub pooled: bool,
 }
 
 impl Step {
@@ -102,6 +106,26 @@ fn fuse(mut steps: &[Step]) -> Vec<Step> {
     fused
 }
 
+/// The second part of the table, once it is known how convolutions are computed: a fast one with ReLU takes in a pooling
+/// of two by two, after it in the network.
+pub(super) fn take_in_poolings(steps: &mut Vec<Step>) {
+    for index in (1..steps.len()).rev() {
+        let [before, pooling] = &steps[index - 1..=index] else { unreachable!("a window of two") };
+        let (Op::Conv2d(shape), Op::AvgPool2d(pool)) = (before.op, pooling.op) else { continue };
+        if before.ways == Ways::FAST
+            && pooling.through
+            && before.activation == Activation::Relu
+            && winograd::is_two_by_two(&shape, &pool)
+        {
+            let pooling = steps.remove(index);
+            let step = &mut steps[index - 1];
+            step.pooled = true;
+            step.layers.end = pooling.layers.end;
+            (step.output, step.y_len) = (pooling.output, pooling.y_len);
+        }
+    }
+}
+
 /// The layer without its activation, if anything is left to compute.
 fn operation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
     let op = match layer.layer {
@@ -130,6 +154,7 @@ fn operation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
         through: false,
         ways: Ways::DIRECT,
         shared: false,
+        pooled: false,
     }))
 }
 
@@ -155,5 +180,6 @@ fn activation(index: usize, layer: &Resolved) -> Result<Option<Step>> {
         through: false,
         ways: Ways::DIRECT,
         shared: false,
+        pooled: false,
     }))
 }

@@ -48,7 +48,7 @@ use crate::shape::{Shape, product};
 use crate::simd::Level;
 use arena::Arena;
 use exec::Group;
-use lower::{Op, Step, lower};
+use lower::{Op, Step, lower, take_in_poolings};
 use memory::Memory;
 use packed::Packing;
 use profile::Clock;
@@ -157,6 +157,7 @@ impl Plan {
         if engine == Engine::Nhwc {
             split::mark(&mut steps, batch);
         }
+        take_in_poolings(&mut steps);
         let arena = Arena::new(engine, options.level, &steps, batch)?;
         let packing = Packing::new(options.level, if engine == Engine::Lanes { &[] } else { &steps })?;
         let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));
@@ -448,10 +449,12 @@ impl Step {
         let mut hows: Vec<String> = ways.iter().map(|&way| self.how(engine, way)).collect();
         hows.dedup();
         let how = hows.join(", ");
-        match self.activation {
-            Activation::Linear => format!("{op}/{how}"),
-            activation => format!("{op}+{}/{how}", format!("{activation:?}").to_lowercase()),
-        }
+        let activation = match self.activation {
+            Activation::Linear => String::new(),
+            activation => format!("+{activation:?}").to_lowercase(),
+        };
+        let pooling = if self.pooled { "+avg_pool2d" } else { "" };
+        format!("{op}{activation}{pooling}/{how}")
     }
 
     fn how(&self, engine: Engine, way: Way) -> String {
@@ -486,7 +489,7 @@ impl fmt::Display for Plan {
         }
         writeln!(
             f,
-            "{:7} {:26} {:>12} {:>12} {:>10} {:>14}",
+            "{:7} {:34} {:>12} {:>12} {:>10} {:>14}",
             "layers", "kernel", "input", "output", "params", "multiply-adds"
         )?;
         for step in &self.steps {
@@ -497,7 +500,7 @@ impl fmt::Display for Plan {
             let params = step.kernel.len() + step.bias.as_ref().map_or(0, |bias| bias.len());
             writeln!(
                 f,
-                "{layers:7} {:26} {:>12} {:>12} {params:>10} {:>14}",
+                "{layers:7} {:34} {:>12} {:>12} {params:>10} {:>14}",
                 step.kernel_name(self.engine, &step.ways.in_order()),
                 step.input.to_string(),
                 step.output.to_string(),

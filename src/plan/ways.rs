@@ -55,6 +55,7 @@ const MANY: usize = 128;
 
 impl Ways {
     pub const DIRECT: Ways = Ways::all(Way::Direct);
+    pub const FAST: Ways = Ways::all(Way::Fast);
 
     const fn all(way: Way) -> Self {
         Ways { forward: way, input: way, params: way }
@@ -75,7 +76,7 @@ impl Algorithm {
     /// How the passes of a convolution are to be computed; the first one needs no gradient of its input.
     pub(super) fn ways(self, engine: Engine, shape: &Conv2dShape, is_first: bool, level: Level) -> Ways {
         match engine {
-            Engine::Lanes if self.is_fast(shape, is_first, level) => Ways::all(Way::Fast),
+            Engine::Lanes if self.is_fast(shape, is_first, level) => Ways::FAST,
             Engine::Lanes => Ways::DIRECT,
             _ => nhwc(shape, is_first, level),
         }

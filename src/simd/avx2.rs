@@ -178,6 +178,20 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn signs(self, v: __m256) -> u32 {
+        register!(_mm256_movemask_ps(_mm256_cmp_ps::<_CMP_NLE_UQ>(v, _mm256_setzero_ps())) as u32)
+    }
+
+    #[inline(always)]
+    fn keep(self, bits: u32, v: __m256) -> __m256 {
+        register!({
+            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+            let set = _mm256_and_si256(_mm256_set1_epi32(bits as i32), lanes);
+            _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes)), v)
+        })
+    }
+
+    #[inline(always)]
     fn select(self, mask: __m256, a: __m256, b: __m256) -> __m256 {
         register!(_mm256_blendv_ps(b, a, mask))
     }

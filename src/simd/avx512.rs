@@ -204,6 +204,16 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn signs(self, v: __m512) -> u32 {
+        register!(_mm512_cmp_ps_mask::<_CMP_NLE_UQ>(v, _mm512_setzero_ps())).into()
+    }
+
+    #[inline(always)]
+    fn keep(self, bits: u32, v: __m512) -> __m512 {
+        register!(_mm512_maskz_mov_ps(bits as __mmask16, v))
+    }
+
+    #[inline(always)]
     fn select(self, mask: __mmask16, a: __m512, b: __m512) -> __m512 {
         register!(_mm512_mask_blend_ps(mask, b, a))
     }

@@ -162,6 +162,11 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `a` where the mask holds, `b` elsewhere.
     fn select(self, mask: Self::M, a: Self::V, b: Self::V) -> Self::V;
 
+    /// A bit for each lane, the lowest for the first: whether it is not `<= 0`, as a NaN is not.
+    fn signs(self, v: Self::V) -> u32;
+    /// Zero in the lanes whose bit is not set; further bits are ignored.
+    fn keep(self, bits: u32, v: Self::V) -> Self::V;
+
     /// The sum of all lanes, halves folded together until one is left.
     fn sum(self, v: Self::V) -> f32;
     /// The largest lane of a vector without NaN.
@@ -411,6 +416,11 @@ mod tests {
                 op("eq", s.select(s.eq(va, zero), one, zero), &|a, _| truth(a == 0.0));
                 op("is_nan", s.select(s.is_nan(va), one, zero), &|a, _| truth(a.is_nan()));
                 op("or", s.select(s.or(s.gt(va, vb), s.is_nan(va)), one, zero), &|a, b| truth(a > b || a.is_nan()));
+                let signs = s.signs(va);
+                assert!((0..lanes).all(|i| (signs >> i & 1 == 1) != (a[i] <= 0.0)), "{level} signs: {signs:b}");
+                assert_eq!(signs >> lanes, 0, "{level}");
+                s.store(s.keep(signs | 1 << lanes, vb), &mut y);
+                assert!((0..lanes).all(|i| same(y[i], if a[i] <= 0.0 { 0.0 } else { b[i] })), "{level} keep: {y:?}");
                 let whole = [-126.0, -1.0, 0.0, 1.0, 2.0, 10.0, 127.0, 5.0, -3.0, 4.0, 6.0, 7.0, 8.0, 9.0, 11.0, 12.0];
                 let v = s.load(&whole);
                 s.store(s.exp2_whole(v), &mut y);

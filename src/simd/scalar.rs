@@ -134,6 +134,20 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn signs(self, v: V) -> u32 {
+        let mut bits = 0;
+        for (lane, v) in v.into_iter().enumerate() {
+            bits |= u32::from(v > 0.0 || v.is_nan()) << lane;
+        }
+        bits
+    }
+
+    #[inline(always)]
+    fn keep(self, bits: u32, v: V) -> V {
+        std::array::from_fn(|lane| if bits >> lane & 1 == 1 { v[lane] } else { 0.0 })
+    }
+
+    #[inline(always)]
     fn select(self, mask: M, a: V, b: V) -> V {
         std::array::from_fn(|lane| if mask[lane] { a[lane] } else { b[lane] })
     }

@@ -3,16 +3,17 @@
 use super::{Backward, Forward};
 use crate::kernels::lanes::{activation, avg_pool2d, conv2d, dense, max_pool2d, winograd};
 use crate::layer::Activation;
-use crate::plan::lower::Op;
+use crate::plan::lower::{Op, Step};
 use crate::plan::profile::{Clock, Part};
 use crate::plan::record::Record;
 use crate::plan::ways::Way;
 
 pub(super) fn forward(pass: Forward<'_>) {
-    let Forward { level, n, step, x, w, b, y, scratch, .. } = pass;
+    let Forward { level, n, step, x, w, b, y, signs, scratch, .. } = pass;
     let relu = matches!((step.op, step.activation), (Op::Conv2d(_) | Op::Dense(_), Activation::Relu));
     let floor = if relu { 0.0 } else { f32::NEG_INFINITY };
     match &step.op {
+        Op::Conv2d(shape) if step.pooled => winograd::forward_pooled(level, shape, n, x, w, b, y, signs, scratch),
         Op::Conv2d(shape) => match step.ways.forward {
             Way::Fast => winograd::forward(level, shape, n, x, w, b, floor, y, scratch),
             _ => conv2d::forward(level, shape, n, x, w, b, floor, y),
@@ -28,9 +29,15 @@ pub(super) fn forward(pass: Forward<'_>) {
 }
 
 pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut Clock<'_>) {
-    let Backward { level, n, index, steps, x, w, y, dy, dx, scratch, .. } = pass;
+    let Backward { level, n, index, steps, x, w, y, dy, dx, signs, scratch, .. } = pass;
     let step = &steps[index];
-    // The pooling above has taken the gradient through this step's activation already, and the bias's with it.
+    if let (Op::Conv2d(shape), true) = (&step.op, step.pooled) {
+        let (dw, db) = record.partials(index, step);
+        let dx = (index > 0).then_some(dx);
+        winograd::backward_pooled(level, shape, n, x, w, dy, signs, dw, db, dx, scratch);
+        return clock.lap(Part::BackwardParams(index));
+    }
+    // The pooling above has taken the gradient through this step's activation already, and into the bias of a direct one.
     let done = steps.get(index + 1).is_some_and(|next| next.through);
     if !done {
         activation::backward(level, step.activation, step.channels(), y, dy);
@@ -39,8 +46,8 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
     match &step.op {
         Op::Conv2d(shape) => {
             let (dw, db) = record.partials(index, step);
-            let db = if done { None } else { db };
             let fast = step.ways.contain(Way::Fast);
+            let db = if done && !fast { None } else { db };
             if fast && index > 0 {
                 winograd::backward(level, shape, n, x, w, dy, dw, db, dx, scratch);
                 return clock.lap(Part::BackwardParams(index));
@@ -65,13 +72,11 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
             }
         }
         Op::AvgPool2d(shape) if step.through => {
-            let before = &steps[index - 1];
-            let (_, db) = record.partials(index - 1, before);
+            let (before, db) = before_pooling(steps, index, record);
             avg_pool2d::backward_activated(level, shape, n, before.activation, dy, x, db);
         }
         Op::MaxPool2d(shape) if step.through => {
-            let before = &steps[index - 1];
-            let (_, db) = record.partials(index - 1, before);
+            let (before, db) = before_pooling(steps, index, record);
             max_pool2d::backward_activated(level, shape, n, before.activation, y, dy, x, db);
         }
         Op::AvgPool2d(shape) => avg_pool2d::backward(level, shape, n, dy, dx),
@@ -79,4 +84,15 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
         Op::Activation => dx.copy_from_slice(dy),
     }
     clock.lap(Part::Backward(index));
+}
+
+/// The convolution before a pooling, and the gradient of its bias, unless it is a fast one, which has its own way to that.
+fn before_pooling<'a>(
+    steps: &'a [Step],
+    index: usize,
+    record: &'a mut Record<'_>,
+) -> (&'a Step, Option<&'a mut [f32]>) {
+    let before = &steps[index - 1];
+    let (_, db) = record.partials(index - 1, before);
+    (before, db.filter(|_| !before.ways.contain(Way::Fast)))
 }

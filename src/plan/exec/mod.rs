@@ -50,6 +50,7 @@ struct Forward<'a> {
     packed: &'a [f32],
     b: Option<&'a [f32]>,
     y: &'a mut [f32],
+    signs: &'a mut [f32],
     scratch: &'a mut [f32],
 }
 
@@ -69,6 +70,7 @@ struct Backward<'a> {
     /// Changed to the gradient before the step's activation.
     dy: &'a mut [f32],
     dx: &'a mut [f32],
+    signs: &'a [f32],
     scratch: &'a mut [f32],
 }
 
@@ -162,10 +164,11 @@ impl Group<'_> {
         let Weights { params, packing, packed } = self.weights;
         for (index, step) in self.steps[..steps].iter().enumerate() {
             let [x, y] = [index, index + 1].map(|value| self.used(&self.arena.values[value]));
-            let [x, y, scratch] = self.places([x, y, self.arena.scratch(index)]);
+            let signs = self.arena.signs(index, step, n);
+            let [x, y, signs, scratch] = self.places([x, y, signs, self.arena.scratch(index)]);
             let (w, b) = (&params[step.kernel.clone()], step.bias.clone().map(|bias| &params[bias]));
             let packed = packing.weights(index, Pass::Forward, packed);
-            let pass = Forward { level, n, step, x, w, packed, b, y, scratch };
+            let pass = Forward { level, n, step, x, w, packed, b, y, signs, scratch };
             match engine {
                 Engine::Lanes => lanes::forward(pass),
                 _ => nhwc::forward(pass),
@@ -183,10 +186,11 @@ impl Group<'_> {
             let gradient = |value: usize, len: usize| self.gradient(value).start..self.gradient(value).start + len;
             let (dx, dy) = (gradient(index, x.len()), gradient(index + 1, y.len()));
             let [y, dx] = [(y, &dy), (dx, &x)].map(|(place, other)| if place == *other { 0..0 } else { place });
-            let [x, y, dx, dy, scratch] = self.places([x, y, dx, dy, self.arena.scratch(index)]);
+            let signs = self.arena.signs(index, step, n);
+            let [x, y, dx, dy, signs, scratch] = self.places([x, y, dx, dy, signs, self.arena.scratch(index)]);
             let w = &params[step.kernel.clone()];
             let packed = packing.weights(index, Pass::BackwardInput, packed);
-            let pass = Backward { level, n, index, steps, x, w, packed, y, dy, dx, scratch };
+            let pass = Backward { level, n, index, steps, x, w, packed, y, dy, dx, signs, scratch };
             match engine {
                 Engine::Lanes => lanes::backward(pass, record, clock),
                 _ => nhwc::backward(pass, record, clock),

@@ -10,7 +10,7 @@ use crate::plan::record::Record;
 use crate::plan::ways::Way;
 
 pub(super) fn forward(pass: Forward<'_>) {
-    let Forward { level, n, step, x, w, packed, b, y, scratch } = pass;
+    let Forward { level, n, step, x, w, packed, b, y, scratch, .. } = pass;
     match &step.op {
         Op::Conv2d(shape) => {
             let (way, relu) = (step.ways.forward, step.activation == Activation::Relu);
@@ -39,7 +39,7 @@ pub(super) fn forward(pass: Forward<'_>) {
 }
 
 pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut Clock<'_>) {
-    let Backward { level, n, index, steps, x, w, packed, y, dy, dx, scratch } = pass;
+    let Backward { level, n, index, steps, x, w, packed, y, dy, dx, scratch, .. } = pass;
     let step = &steps[index];
     activation::backward(level, step.activation, step.channels(), y, dy);
     clock.lap(Part::Backward(index));

@@ -29,14 +29,17 @@
 //! Lavin, Gray: [Fast Algorithms for Convolutional Neural Networks](https://arxiv.org/abs/1509.09308) (2015).
 
 mod points;
+mod pooled;
 mod short;
 mod strips;
 
 use std::ops::Range;
 
-use self::points::{AddInputGradients, Inputs, OutputGradients, Outputs, TILE};
+use self::points::{AddInputGradients, Inputs, OutputGradients, Outputs, SUMS, TILE};
+pub(crate) use self::pooled::is_two_by_two;
+use self::pooled::{Gradients, Pooled, Sink, Whole};
 pub(crate) use self::short::is_short;
-use self::strips::{Place, Side, Strip, strips};
+use self::strips::{Side, Spot, Strip, strips};
 use super::{conv2d, weights};
 use crate::kernels::check_len;
 use crate::kernels::tile::{Transform, transform};
@@ -100,9 +103,62 @@ pub fn forward(
     if n == 0 {
         return;
     }
+    let sinks = y.chunks_exact_mut(y.len() / n).map(Whole);
+    run_forward(level, shape, x, w, Outputs { b, floor }, sinks, scratch);
+}
+
+/// The means of two by two neighbouring outputs after a ReLU, as in [`avg_pool2d`](super::avg_pool2d::forward) of
+/// [`forward`] with the same bits; and, a bit each, which of those were positive.
+///
+/// # Shapes
+/// | | |
+/// |---|---|
+/// | `y` | `[n][oh / 2][ow / 2][out_c][lane]` |
+/// | `signs` | `[n][oh][ow / 2][out_c]`, the bits of both columns in those of a number |
+///
+/// # Panics
+/// If the convolution is not supported, its output has an odd side, or a slice has not the length of its shape.
+#[allow(clippy::too_many_arguments)]
+pub fn forward_pooled(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    w: &[f32],
+    b: Option<&[f32]>,
+    y: &mut [f32],
+    signs: &mut [f32],
+    scratch: &mut [f32],
+) {
+    check_pooled(level, shape, n, [x, w, y, signs, scratch]);
+    if let Some(b) = b {
+        check_len!(b, shape.out_c);
+    }
+    if n == 0 {
+        return;
+    }
+    let sinks = y.chunks_exact_mut(y.len() / n).zip(signs.chunks_exact_mut(signs.len() / n));
+    let sinks = sinks.map(|(y, signs)| Pooled { y, signs });
+    run_forward(level, shape, x, w, Outputs { b, floor: 0.0 }, sinks, scratch);
+}
+
+/// Floats of the signs of one block.
+pub fn signs_len(shape: &Conv2dShape) -> usize {
+    shape.y_len() / 2
+}
+
+fn run_forward(
+    level: Level,
+    shape: &Conv2dShape,
+    x: &[f32],
+    w: &[f32],
+    outputs: Outputs<'_>,
+    sinks: impl Iterator<Item = impl Sink>,
+    scratch: &mut [f32],
+) {
     match points_of(shape) {
-        6 => Winograd::<6> { level, shape }.forward(x, w, Outputs { b, floor }, y, scratch),
-        _ => Winograd::<8> { level, shape }.forward(x, w, Outputs { b, floor }, y, scratch),
+        6 => Winograd::<6> { level, shape }.forward(x, w, outputs, sinks, scratch),
+        _ => Winograd::<8> { level, shape }.forward(x, w, outputs, sinks, scratch),
     }
 }
 
@@ -123,7 +179,7 @@ pub fn backward_input(
     if n == 0 {
         return;
     }
-    run_backward(level, shape, dy, None, Some((w, dx)), scratch);
+    run_backward(level, shape, deltas(n, dy), None, Some((w, dx)), scratch);
 }
 
 /// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
@@ -142,13 +198,11 @@ pub fn backward_params(
     scratch: &mut [f32],
 ) {
     check(level, shape, n, [x, dw, dy, scratch]);
-    if let Some(db) = db {
-        weights::bias(level, shape.out_c, dy, db);
-    }
+    check_bias(shape, &db);
     if n == 0 {
         return;
     }
-    run_backward(level, shape, dy, Some((x, dw)), None, scratch);
+    run_backward(level, shape, deltas(n, dy), Some((x, dw, db)), None, scratch);
 }
 
 /// [`backward_params`] and [`backward_input`] with the same bits, which go to the values of `dy` but once.
@@ -171,28 +225,90 @@ pub fn backward(
     check(level, shape, n, [x, w, dy, scratch]);
     check_len!(dw, shape.w_len());
     check_len!(dx, x.len());
-    if let Some(db) = db {
-        weights::bias(level, shape.out_c, dy, db);
+    check_bias(shape, &db);
+    if n == 0 {
+        return;
+    }
+    run_backward(level, shape, deltas(n, dy), Some((x, dw, db)), Some((w, dx)), scratch);
+}
+
+/// The gradients of all, from `dy`, that of the means, and the signs of [`forward_pooled`]: `dw` and `db` are added to, and
+/// `dx` is overwritten if it is wanted.
+///
+/// # Panics
+/// See [`forward_pooled`].
+#[allow(clippy::too_many_arguments)]
+pub fn backward_pooled(
+    level: Level,
+    shape: &Conv2dShape,
+    n: usize,
+    x: &[f32],
+    w: &[f32],
+    dy: &[f32],
+    signs: &[f32],
+    dw: &mut [f32],
+    db: Option<&mut [f32]>,
+    dx: Option<&mut [f32]>,
+    scratch: &mut [f32],
+) {
+    check_pooled(level, shape, n, [x, w, dy, signs, scratch]);
+    check_len!(dw, shape.w_len());
+    check_bias(shape, &db);
+    if let Some(dx) = &dx {
+        check_len!(dx, x.len());
     }
     if n == 0 {
         return;
     }
-    run_backward(level, shape, dy, Some((x, dw)), Some((w, dx)), scratch);
+    let deltas = dy.chunks_exact(dy.len() / n).zip(signs.chunks_exact(signs.len() / n));
+    let deltas = deltas.map(|(dy, signs)| Deltas::Pooled(Gradients { dy, signs }));
+    run_backward(level, shape, deltas, Some((x, dw, db)), dx.map(|dx| (w, dx)), scratch);
 }
 
-/// The gradients of the weights from the input, if wanted, and that of the input from the weights.
-fn run_backward(
+/// The output gradients of a block.
+enum Deltas<'a> {
+    Whole(&'a [f32]),
+    Pooled(Gradients<'a>),
+}
+
+/// Those of `n` blocks.
+fn deltas(n: usize, dy: &[f32]) -> impl Iterator<Item = Deltas<'_>> {
+    dy.chunks_exact(dy.len() / n).map(Deltas::Whole)
+}
+
+/// An input, the gradient of the weights, and that of the bias if it is wanted.
+type Params<'a> = (&'a [f32], &'a mut [f32], Option<&'a mut [f32]>);
+
+/// The gradients of the parameters, if wanted, and that of the input from the weights.
+fn run_backward<'a>(
     level: Level,
     shape: &Conv2dShape,
-    dy: &[f32],
-    params: Option<(&[f32], &mut [f32])>,
+    deltas: impl Iterator<Item = Deltas<'a>>,
+    params: Option<Params<'_>>,
     input: Option<(&[f32], &mut [f32])>,
     scratch: &mut [f32],
 ) {
     match points_of(shape) {
-        6 => Winograd::<6> { level, shape }.backward(dy, params, input, scratch),
-        _ => Winograd::<8> { level, shape }.backward(dy, params, input, scratch),
+        6 => Winograd::<6> { level, shape }.backward(deltas, params, input, scratch),
+        _ => Winograd::<8> { level, shape }.backward(deltas, params, input, scratch),
     }
+}
+
+fn check_bias(shape: &Conv2dShape, db: &Option<&mut [f32]>) {
+    if let Some(db) = db {
+        check_len!(db, shape.out_c);
+    }
+}
+
+fn check_pooled(level: Level, shape: &Conv2dShape, n: usize, [x, w, y, signs, scratch]: [&[f32]; 5]) {
+    assert!(is_supported(level, shape), "a convolution that winograd does not support");
+    let [h, w_out] = [shape.h.output, shape.w.output];
+    assert!(h.is_multiple_of(2) && w_out.is_multiple_of(2), "an output of {h}x{w_out} is not pooled two by two");
+    check_len!(x, batch_len(batch_len(n, level.lanes()), shape.x_len()));
+    check_len!(w, shape.w_len());
+    check_len!(y, batch_len(batch_len(n, level.lanes()), shape.y_len() / 4));
+    check_len!(signs, batch_len(n, signs_len(shape)));
+    check_len!(scratch, scratch_len(level, shape));
 }
 
 fn check(level: Level, shape: &Conv2dShape, n: usize, [x, w, y, scratch]: [&[f32]; 4]) {
@@ -210,13 +326,20 @@ struct Winograd<'a, const N: usize> {
 }
 
 impl<const N: usize> Winograd<'_, N> {
-    fn forward(&self, x: &[f32], w: &[f32], outputs: Outputs<'_>, y: &mut [f32], scratch: &mut [f32]) {
+    fn forward(
+        &self,
+        x: &[f32],
+        w: &[f32],
+        outputs: Outputs<'_>,
+        sinks: impl Iterator<Item = impl Sink>,
+        scratch: &mut [f32],
+    ) {
         if is_short(self.shape) {
-            return self.forward_at_once(x, w, outputs, y, scratch);
+            return self.forward_at_once(x, w, outputs, sinks, scratch);
         }
         let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
         self.weight_values(w, weights);
-        for (x, y) in x.chunks_exact(self.x_block()).zip(y.chunks_exact_mut(self.y_block())) {
+        for (x, mut sink) in x.chunks_exact(self.x_block()).zip(sinks) {
             for strip in strips(self.level.lanes(), self.shape) {
                 let (u, m) = strip.split(scratch);
                 self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
@@ -227,15 +350,15 @@ impl<const N: usize> Winograd<'_, N> {
                 {
                     conv2d::forward(self.level, &strip.column, strip.tiles, u, w, None, f32::NEG_INFINITY, m);
                 }
-                self.map::<_, N, TILE>(&outputs, &strip.outputs, (m, Side::values), (y, Side::image));
+                self.put_outputs(&strip, m, &outputs, &mut sink);
             }
         }
     }
 
-    fn backward(
+    fn backward<'a>(
         &self,
-        dy: &[f32],
-        mut params: Option<(&[f32], &mut [f32])>,
+        deltas: impl Iterator<Item = Deltas<'a>>,
+        mut params: Option<Params<'_>>,
         mut input: Option<(&[f32], &mut [f32])>,
         scratch: &mut [f32],
     ) {
@@ -246,24 +369,32 @@ impl<const N: usize> Winograd<'_, N> {
             self.weight_values(w, weights);
             dx.fill(0.0);
         }
-        for (dy, start) in dy.chunks_exact(self.y_block()).zip((0..).step_by(self.x_block())) {
+        for (deltas, start) in deltas.zip((0..).step_by(self.x_block())) {
             let block = start..start + self.x_block();
             for strip in strips(self.level.lanes(), self.shape) {
                 let (u, z) = strip.split(scratch);
-                self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
-                if let Some((x, _)) = &params {
+                match &deltas {
+                    Deltas::Whole(dy) => {
+                        self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
+                    }
+                    Deltas::Pooled(gradients) => self.pooled_gradients(&strip, gradients, z),
+                }
+                if let Some((x, _, db)) = &mut params {
+                    if let Some((db, sums)) = db.as_mut().zip(strip.outputs.planes(z).nth(SUMS)) {
+                        weights::bias(self.level, self.shape.out_c, sums, db);
+                    }
                     self.map::<_, N, N>(&Inputs, &strip.inputs, (&x[block.clone()], Side::image), (u, Side::values));
                     self.strip_params(&strip, u, z, gradients);
                 }
                 if let Some((_, dx)) = &mut input {
                     // What comes of the values of the input, which have had their turn, takes their place.
                     self.strip_input(&strip, z, weights, u);
-                    let to = (&mut dx[block.clone()], Side::image as Place);
+                    let to = (&mut dx[block.clone()], Side::image as Spot);
                     self.map::<_, N, N>(&AddInputGradients, &strip.inputs, (u, Side::values), to);
                 }
             }
         }
-        if let Some((_, dw)) = &mut params {
+        if let Some((_, dw, _)) = &mut params {
             self.add_weight_gradients(gradients, dw);
         }
     }
@@ -289,8 +420,8 @@ impl<const N: usize> Winograd<'_, N> {
         &self,
         map: &T,
         side: &Side,
-        (x, from): (&[f32], Place),
-        (y, to): (&mut [f32], Place),
+        (x, from): (&[f32], Spot),
+        (y, to): (&mut [f32], Spot),
     ) {
         dispatch!(self.level, s => {
             for tile in side.tiles.clone() {
@@ -346,10 +477,6 @@ impl<const N: usize> Winograd<'_, N> {
 
     fn x_block(&self) -> usize {
         self.shape.x_len() * self.level.lanes()
-    }
-
-    fn y_block(&self) -> usize {
-        self.shape.y_len() * self.level.lanes()
     }
 }
 

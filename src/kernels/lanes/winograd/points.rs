@@ -19,6 +19,9 @@ use crate::simd::Simd;
 /// Outputs of a tile.
 pub(super) const TILE: usize = 4;
 
+/// The point 1, at which the value of some numbers is their sum.
+pub(super) const SUMS: usize = 1;
+
 /// The most pairs of points.
 const PAIRS: usize = 3;
 

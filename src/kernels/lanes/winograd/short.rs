@@ -2,7 +2,8 @@
 
 use super::Winograd;
 use super::points::{Inputs, Magnitudes, Outputs, TILE};
-use super::strips::{Place, Side, Strip, strips};
+use super::pooled::{Place, Sink};
+use super::strips::{Side, Spot, Strip, strips};
 use crate::kernels::tile::{Transform, starts};
 use crate::shape::Conv2dShape;
 use crate::simd::{Simd, dispatch};
@@ -23,7 +24,7 @@ impl<const N: usize> Winograd<'_, N> {
         x: &[f32],
         w: &[f32],
         outputs: Outputs<'_>,
-        y: &mut [f32],
+        sinks: impl Iterator<Item = impl Sink>,
         scratch: &mut [f32],
     ) {
         let zeros = outputs.b.is_none_or(|b| b.contains(&0.0));
@@ -35,20 +36,20 @@ impl<const N: usize> Winograd<'_, N> {
                 *value = plane[weight];
             }
         }
-        for (x, y) in x.chunks_exact(self.x_block()).zip(y.chunks_exact_mut(self.y_block())) {
+        for (x, mut sink) in x.chunks_exact(self.x_block()).zip(sinks) {
             for strip in strips(self.level.lanes(), self.shape) {
                 let (u, rest) = scratch.split_at_mut(N * strip.inputs.plane());
                 let magnitudes = &mut rest[..TILE * strip.inputs.plane()];
                 self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values_beside));
                 if zeros {
-                    let to = (&mut *magnitudes, Side::tile_beside as Place);
+                    let to = (&mut *magnitudes, Side::tile_beside as Spot);
                     self.map::<_, N, TILE>(&Magnitudes, &strip.inputs, (x, Side::image), to);
                 }
                 let values = [&*u, &*magnitudes, &*weights];
                 dispatch!(self.level, s => if zeros {
-                    self.strip_at_once::<_, true>(s, &strip, values, &outputs, y);
+                    self.strip_at_once::<_, true>(s, &strip, values, &outputs, &mut sink);
                 } else {
-                    self.strip_at_once::<_, false>(s, &strip, values, &outputs, y);
+                    self.strip_at_once::<_, false>(s, &strip, values, &outputs, &mut sink);
                 });
             }
         }
@@ -62,15 +63,15 @@ impl<const N: usize> Winograd<'_, N> {
         strip: &Strip,
         values: [&[f32]; 3],
         outputs: &Outputs<'_>,
-        y: &mut [f32],
+        sink: &mut impl Sink,
     ) {
         for tile in strip.outputs.tiles.clone() {
             // As many channels as there are registers for the values of.
             match (S::LANES, N, self.shape.out_c) {
-                (16, 6, 4..) => self.tile_at_once::<_, 4, ZEROS>(s, strip, tile, values, outputs, y),
-                (16, 8, 3..) => self.tile_at_once::<_, 3, ZEROS>(s, strip, tile, values, outputs, y),
-                (_, 6, 2..) => self.tile_at_once::<_, 2, ZEROS>(s, strip, tile, values, outputs, y),
-                _ => self.tile_at_once::<_, 1, ZEROS>(s, strip, tile, values, outputs, y),
+                (16, 6, 4..) => self.tile_at_once::<_, 4, ZEROS>(s, strip, tile, values, outputs, sink),
+                (16, 8, 3..) => self.tile_at_once::<_, 3, ZEROS>(s, strip, tile, values, outputs, sink),
+                (_, 6, 2..) => self.tile_at_once::<_, 2, ZEROS>(s, strip, tile, values, outputs, sink),
+                _ => self.tile_at_once::<_, 1, ZEROS>(s, strip, tile, values, outputs, sink),
             }
         }
     }
@@ -84,9 +85,9 @@ impl<const N: usize> Winograd<'_, N> {
         tile: usize,
         [u, magnitudes, w]: [&[f32]; 3],
         outputs: &Outputs<'_>,
-        y: &mut [f32],
+        sink: &mut impl Sink,
     ) {
-        let (rows, place, term) = (&strip.column.w, strip.outputs.image(tile), N * S::LANES);
+        let (rows, side, term) = (&strip.column.w, &strip.outputs, N * S::LANES);
         let floor = s.splat(outputs.floor);
         let (u, magnitudes) =
             (&u[strip.inputs.values_beside(tile).at..], &magnitudes[strip.inputs.tile_beside(tile).at..]);
@@ -105,7 +106,7 @@ impl<const N: usize> Winograd<'_, N> {
                 }
             }
             let w = &w[taps.start * self.run() * N..];
-            for channel in starts(self.shape.out_c, C) {
+            for (new, channel) in (0..).step_by(C).zip(starts(self.shape.out_c, C)) {
                 let mut sums = [[s.splat(0.0); N]; C];
                 for (u, w) in u.chunks_exact(term).zip(w.chunks_exact(self.shape.out_c * N)) {
                     let w = &w[channel * N..][..C * N];
@@ -120,15 +121,18 @@ impl<const N: usize> Winograd<'_, N> {
                     }
                 }
                 for (c, sums) in sums.iter().enumerate() {
-                    let at = place.at + row * place.row + (channel + c) * S::LANES;
-                    let bias = s.max(floor, s.splat(outputs.b.map_or(0.0, |b| b[channel + c])));
-                    let tile: [S::V; TILE] = outputs.apply(s, channel + c, sums);
-                    for (i, mut v) in tile.into_iter().enumerate().take(place.present.end) {
-                        if ZEROS {
-                            v = s.select(s.le(magnitude[i], s.splat(0.0)), bias, v);
-                        }
-                        s.store(v, &mut y[at + i * place.step..]);
+                    // What lies before the new ones had its turn in the tile before.
+                    if channel + c < new {
+                        continue;
                     }
+                    let bias = s.max(floor, s.splat(outputs.b.map_or(0.0, |b| b[channel + c])));
+                    let mut y: [S::V; TILE] = outputs.apply(s, channel + c, sums);
+                    if ZEROS {
+                        for (y, magnitude) in y.iter_mut().zip(magnitude) {
+                            *y = s.select(s.le(magnitude, s.splat(0.0)), bias, *y);
+                        }
+                    }
+                    sink.put(s, &Place { side, tile, row }, channel + c, y);
                 }
             }
         }

@@ -113,9 +113,19 @@ pub(super) struct Side {
 }
 
 /// Where the vectors of a tile lie.
-pub(super) type Place = fn(&Side, usize) -> Vectors;
+pub(super) type Spot = fn(&Side, usize) -> Vectors;
 
 impl Side {
+    /// Where in the image a row of the strip is.
+    pub fn row(&self, row: usize) -> usize {
+        self.first_row + row
+    }
+
+    /// Pairs of columns of the image.
+    pub fn pairs(&self) -> usize {
+        self.width / 2
+    }
+
     /// The columns of a tile.
     pub fn image(&self, tile: usize) -> Vectors {
         let (start, step) = (tile * TILE, self.channels * self.lanes);
