@@ -1,8 +1,8 @@
 //! Short sums: the output without its values in memory.
 
 use super::Winograd;
-use super::points::{Inputs, Magnitudes, Outputs, TILE};
 use super::strips::{Place, Side, Strip, strips};
+use crate::kernels::points::{Inputs, Magnitudes, Outputs, TILE};
 use crate::kernels::tile::{Transform, starts};
 use crate::shape::Conv2dShape;
 use crate::simd::{Simd, dispatch};
