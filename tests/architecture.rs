@@ -26,7 +26,7 @@ const REFERENCE: (&str, [&str; 2]) = ("reference", ["layer", "shape"]);
 const UNSAFE: [&str; 4] = ["src/kernels/nhwc/gemm.rs", "src/kernels/tile.rs", "src/simd/avx2.rs", "src/simd/avx512.rs"];
 
 /// The files that know of threads.
-const RAYON: [&str; 11] = [
+const RAYON: [&str; 12] = [
     "src/error.rs",
     "src/kernels/activation.rs",
     "src/kernels/cross_entropy.rs",
@@ -34,6 +34,7 @@ const RAYON: [&str; 11] = [
     "src/kernels/nhwc/dense.rs",
     "src/kernels/nhwc/direct.rs",
     "src/kernels/nhwc/max_pool2d.rs",
+    "src/kernels/nhwc/winograd/mod.rs",
     "src/kernels/par.rs",
     "src/plan/mod.rs",
     "src/plan/run.rs",

@@ -10,6 +10,7 @@ pub mod max_pool2d;
 mod panels;
 mod pool2d;
 mod products;
+pub mod winograd;
 
 pub(crate) use gemm::{Matrix, gemm};
 
