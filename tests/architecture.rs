@@ -26,7 +26,7 @@ const REFERENCE: (&str, [&str; 2]) = ("reference", ["layer", "shape"]);
 const UNSAFE: [&str; 4] = ["src/kernels/nhwc/gemm.rs", "src/kernels/tile.rs", "src/simd/avx2.rs", "src/simd/avx512.rs"];
 
 /// The files that know of threads.
-const RAYON: [&str; 13] = [
+const RAYON: [&str; 14] = [
     "src/error.rs",
     "src/kernels/activation.rs",
     "src/kernels/cross_entropy.rs",
@@ -35,6 +35,7 @@ const RAYON: [&str; 13] = [
     "src/kernels/nhwc/depthwise.rs",
     "src/kernels/nhwc/direct.rs",
     "src/kernels/nhwc/max_pool2d.rs",
+    "src/kernels/nhwc/winograd/mod.rs",
     "src/kernels/par.rs",
     "src/plan/mod.rs",
     "src/plan/packed.rs",

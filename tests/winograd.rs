@@ -14,86 +14,42 @@ use proptest::prelude::*;
 use support::cases::{cases, for_all};
 use support::geometry::{self, Case};
 use support::tensor::{START, Tensor, added, overwritten, with_scratch};
+use support::tolerance::EPS;
+use support::transforms::{TILE, Transforms};
 use support::way::{Data, How, Way};
 
-/// The unit roundoff of `f32`.
-const EPS: f64 = 1.0 / (1u64 << 24) as f64;
-
-/// Outputs of a tile.
-const TILE: usize = 4;
-
-/// The transforms with `points` points, in `f64` and from their definition: rows are points.
-struct Transforms {
-    points: usize,
-    /// Values of a polynomial of so many coefficients, `A` and, but for its scale, `G`.
-    outputs: Vec<Vec<f64>>,
-    taps: Vec<Vec<f64>>,
-    /// Coefficients of the interpolation, `B^T`.
-    inputs: Vec<Vec<f64>>,
-}
-
-impl Transforms {
-    fn new(taps: usize) -> Self {
-        let finite = &[0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5][..taps + TILE - 2];
-        let points = finite.len() + 1;
-        // The polynomial that is zero at all finite points but one.
-        let product = |except: Option<f64>| {
-            let mut product = vec![1.0];
-            for q in finite.iter().filter(|&&q| Some(q) != except) {
-                let times_x = std::iter::once(&0.0).chain(&product);
-                let times_q = product.iter().map(|c| c * q).chain([0.0]);
-                product = times_x.zip(times_q).map(|(x, q)| x - q).collect();
-            }
-            product.resize(points, 0.0);
-            product
-        };
-        let at = |polynomial: &[f64], p: f64| polynomial.iter().rev().fold(0.0, |sum, c| sum * p + c);
-        let powers = |count: usize, scale: &dyn Fn(f64) -> f64| {
-            let infinity = (0..count).map(|i| f64::from(i + 1 == count)).collect();
-            let of = |&p: &f64| (0..count).map(|i| scale(p) * p.powi(i as i32)).collect();
-            finite.iter().map(of).chain([infinity]).collect::<Vec<Vec<f64>>>()
-        };
-        Transforms {
-            points,
-            outputs: powers(TILE, &|_| 1.0),
-            taps: powers(taps, &|p| 1.0 / at(&product(Some(p)), p)),
-            inputs: finite.iter().map(|&p| product(Some(p))).chain([product(None)]).collect(),
+/// The magnitudes that the convolution goes through, added up to the output, the gradient of the input and that of
+/// the weights: the formulas with the absolute values of everything.
+fn magnitudes(transforms: &Transforms, shape: &Conv2dShape, [x, w, dy]: [&[f64]; 3]) -> [Vec<f64>; 3] {
+    let (h, kw, iw, ow) = (shape.h(), shape.w().kernel(), shape.w().input(), shape.w().output());
+    let (in_c, out_c) = (shape.in_c() / shape.groups(), shape.out_c() / shape.groups());
+    let x_at = |row: usize, col: usize, c: usize| (row * iw + col) * shape.in_c() + c;
+    let y_at = |row: usize, col: usize, c: usize| (row * ow + col) * shape.out_c() + c;
+    let w_at = |ky: usize, kx: usize, i: usize, o: usize| ((ky * kw + kx) * in_c + i) * shape.out_c() + o;
+    let mut sums = [vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]];
+    let places = (0..h.output()).flat_map(|row| (0..ow.div_ceil(TILE)).map(move |tile| (row, tile * TILE)));
+    for (row, start) in places {
+        let cols = |j: usize| (start + j).checked_sub(shape.w().before()).filter(|&col| col < iw);
+        let outputs = TILE.min(ow - start);
+        for (ky, o, i, point) in (0..h.kernel())
+            .flat_map(|ky| (0..shape.out_c()).map(move |o| (ky, o)))
+            .flat_map(|(ky, o)| (0..in_c).map(move |i| (ky, o, i)))
+            .flat_map(|(ky, o, i)| (0..transforms.points).map(move |point| (ky, o, i, point)))
+        {
+            let Some(source) = h.position(row, ky) else { continue };
+            let channel = o / out_c * in_c + i;
+            let (a, g, b) = (&transforms.outputs[point], &transforms.taps[point], &transforms.inputs[point]);
+            let inputs = || (0..transforms.points).filter_map(|j| Some((b[j].abs(), x_at(source, cols(j)?, channel))));
+            let value = |sum: f64, (factor, at): (f64, f64)| sum + factor * at.abs();
+            let u = inputs().map(|(b, at)| (b, x[at])).fold(0.0, value);
+            let v = (0..kw).map(|k| (g[k].abs(), w[w_at(ky, k, i, o)])).fold(0.0, value);
+            let z = (0..outputs).map(|j| (a[j].abs(), dy[y_at(row, start + j, o)])).fold(0.0, value);
+            (0..outputs).for_each(|j| sums[0][y_at(row, start + j, o)] += a[j].abs() * u * v);
+            inputs().for_each(|(b, at)| sums[1][at] += b * v * z);
+            (0..kw).for_each(|k| sums[2][w_at(ky, k, i, o)] += g[k].abs() * u * z);
         }
     }
-
-    /// The magnitudes that the convolution goes through, added up to the output, the gradient of the input and that of
-    /// the weights: the formulas with the absolute values of everything.
-    fn magnitudes(&self, shape: &Conv2dShape, [x, w, dy]: [&[f64]; 3]) -> [Vec<f64>; 3] {
-        let (h, kw, iw, ow) = (shape.h(), shape.w().kernel(), shape.w().input(), shape.w().output());
-        let (in_c, out_c) = (shape.in_c() / shape.groups(), shape.out_c() / shape.groups());
-        let x_at = |row: usize, col: usize, c: usize| (row * iw + col) * shape.in_c() + c;
-        let y_at = |row: usize, col: usize, c: usize| (row * ow + col) * shape.out_c() + c;
-        let w_at = |ky: usize, kx: usize, i: usize, o: usize| ((ky * kw + kx) * in_c + i) * shape.out_c() + o;
-        let mut sums = [vec![0.0; dy.len()], vec![0.0; x.len()], vec![0.0; w.len()]];
-        let places = (0..h.output()).flat_map(|row| (0..ow.div_ceil(TILE)).map(move |tile| (row, tile * TILE)));
-        for (row, start) in places {
-            let cols = |j: usize| (start + j).checked_sub(shape.w().before()).filter(|&col| col < iw);
-            let outputs = TILE.min(ow - start);
-            for (ky, o, i, point) in (0..h.kernel())
-                .flat_map(|ky| (0..shape.out_c()).map(move |o| (ky, o)))
-                .flat_map(|(ky, o)| (0..in_c).map(move |i| (ky, o, i)))
-                .flat_map(|(ky, o, i)| (0..self.points).map(move |point| (ky, o, i, point)))
-            {
-                let Some(source) = h.position(row, ky) else { continue };
-                let channel = o / out_c * in_c + i;
-                let (a, g, b) = (&self.outputs[point], &self.taps[point], &self.inputs[point]);
-                let inputs = || (0..self.points).filter_map(|j| Some((b[j].abs(), x_at(source, cols(j)?, channel))));
-                let value = |sum: f64, (factor, at): (f64, f64)| sum + factor * at.abs();
-                let u = inputs().map(|(b, at)| (b, x[at])).fold(0.0, value);
-                let v = (0..kw).map(|k| (g[k].abs(), w[w_at(ky, k, i, o)])).fold(0.0, value);
-                let z = (0..outputs).map(|j| (a[j].abs(), dy[y_at(row, start + j, o)])).fold(0.0, value);
-                (0..outputs).for_each(|j| sums[0][y_at(row, start + j, o)] += a[j].abs() * u * v);
-                inputs().for_each(|(b, at)| sums[1][at] += b * v * z);
-                (0..kw).for_each(|k| sums[2][w_at(ky, k, i, o)] += g[k].abs() * u * z);
-            }
-        }
-        sums
-    }
+    sums
 }
 
 /// Output, gradient of the input and that of the weights, each beside what it should be and how far it may be off. Returns
@@ -115,7 +71,7 @@ fn check(case: &Case<Conv2dShape>, seed: u64) -> f64 {
     let samples = x64.chunks(shape.x_len()).zip(dy64.chunks(shape.y_len()));
     let [mut y_bound, mut dx_bound, mut dw_bound] = [vec![], vec![], vec![f64::from(START); w.len()]];
     for (x, dy) in samples {
-        let [y, dx, dw] = transforms.magnitudes(shape, [x, &w64, dy]);
+        let [y, dx, dw] = magnitudes(&transforms, shape, [x, &w64, dy]);
         y_bound.extend(y.iter().zip(b64.iter().cycle()).map(|(y, b)| y + b.abs()));
         dx_bound.extend(dx);
         dw_bound.iter_mut().zip(dw).for_each(|(sum, dw)| *sum += dw);

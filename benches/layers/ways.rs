@@ -2,8 +2,7 @@
 
 use convlane::Level;
 use convlane::kernels::lanes;
-use convlane::kernels::lanes::winograd;
-use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, depthwise, direct, max_pool2d};
+use convlane::kernels::nhwc::{avg_pool2d, conv2d, dense, depthwise, direct, max_pool2d, winograd};
 use convlane::layer::Activation;
 
 use super::lines::{Op, Pass};
@@ -17,10 +16,11 @@ pub struct Way {
     pub kernel: fn(Op, Pass, Level, usize) -> Option<Kernel>,
 }
 
-pub const WAYS: [Way; 6] = [
+pub const WAYS: [Way; 7] = [
     Way { name: "nhwc", in_lanes: false, kernel: nhwc },
     Way { name: "nhwc_direct", in_lanes: false, kernel: nhwc_direct },
     Way { name: "nhwc_depthwise", in_lanes: false, kernel: nhwc_depthwise },
+    Way { name: "nhwc_fast", in_lanes: false, kernel: nhwc_fast },
     Way { name: "lanes", in_lanes: true, kernel: lanes },
     Way { name: "lanes_fast", in_lanes: true, kernel: lanes_fast },
     Way { name: "lanes_in_place", in_lanes: true, kernel: lanes_in_place },
@@ -120,6 +120,42 @@ fn nhwc_depthwise(op: Op, pass: Pass, level: Level, n: usize) -> Option<Kernel> 
     })
 }
 
+/// Tiles by values at points, the weights packed anew in every call.
+fn nhwc_fast(op: Op, pass: Pass, level: Level, _n: usize) -> Option<Kernel> {
+    let Op::Conv2d(shape) = op else { return None };
+    if !winograd::is_supported(level, &shape) {
+        return None;
+    }
+    let threads = rayon::current_num_threads();
+    let lens = move |pass| (winograd::packed_len(level, &shape, pass), winograd::scratch_len(level, &shape, pass));
+    Some(match pass {
+        Pass::Forward => {
+            let pass = direct::Pass::Forward;
+            let (packed, scratch) = lens(pass);
+            Kernel::new(packed + threads * scratch, move |n, Inputs { x, w, .. }, y, space| {
+                let (packed, scratch) = space.split_at_mut(packed);
+                winograd::par::pack(level, &shape, pass, w, packed);
+                winograd::par::forward(level, &shape, n, x, packed, None, NO_FLOOR, y, scratch);
+            })
+        }
+        Pass::Data => {
+            let pass = direct::Pass::BackwardInput;
+            let (packed, scratch) = lens(pass);
+            Kernel::new(packed + threads * scratch, move |n, Inputs { dy, w, .. }, dx, space| {
+                let (packed, scratch) = space.split_at_mut(packed);
+                winograd::par::pack(level, &shape, pass, w, packed);
+                winograd::par::backward_input(level, &shape, n, dy, packed, dx, scratch);
+            })
+        }
+        Pass::Weights => {
+            let scratch = winograd::params_scratch_len(level, &shape);
+            Kernel::new(scratch, move |n, Inputs { x, dy, .. }, dw, scratch| {
+                winograd::par::backward_params(level, &shape, n, x, dy, dw, None, scratch);
+            })
+        }
+    })
+}
+
 /// Direct algorithms in lanes.
 fn lanes(op: Op, pass: Pass, level: Level, n: usize) -> Option<Kernel> {
     Some(match (op, pass) {
@@ -164,19 +200,19 @@ fn lanes(op: Op, pass: Pass, level: Level, n: usize) -> Option<Kernel> {
 /// Convolutions in lanes with fewer products.
 fn lanes_fast(op: Op, pass: Pass, level: Level, _n: usize) -> Option<Kernel> {
     let Op::Conv2d(shape) = op else { return None };
-    if !winograd::is_supported(level, &shape) {
+    if !lanes::winograd::is_supported(level, &shape) {
         return None;
     }
-    let scratch = winograd::scratch_len(level, &shape);
+    let scratch = lanes::winograd::scratch_len(level, &shape);
     Some(match pass {
         Pass::Forward => Kernel::new(scratch, move |n, Inputs { x, w, .. }, y, scratch| {
-            winograd::forward(level, &shape, n, x, w, None, NO_FLOOR, y, scratch);
+            lanes::winograd::forward(level, &shape, n, x, w, None, NO_FLOOR, y, scratch);
         }),
         Pass::Data => Kernel::new(scratch, move |n, Inputs { dy, w, .. }, dx, scratch| {
-            winograd::backward_input(level, &shape, n, dy, w, dx, scratch);
+            lanes::winograd::backward_input(level, &shape, n, dy, w, dx, scratch);
         }),
         Pass::Weights => Kernel::new(scratch, move |n, Inputs { x, dy, .. }, dw, scratch| {
-            winograd::backward_params(level, &shape, n, x, dy, dw, None, scratch);
+            lanes::winograd::backward_params(level, &shape, n, x, dy, dw, None, scratch);
         }),
     })
 }

@@ -21,6 +21,7 @@ pub mod cross_entropy;
 pub mod lanes;
 pub mod nhwc;
 mod par;
+mod points;
 pub mod softmax;
 mod taps;
 mod tile;

@@ -387,6 +387,101 @@ pub(super) fn give<S: Simd, const O: usize>(
     }
 }
 
+/// A square of places, each with neighbouring vectors of channels: those in `rows` and `cols` are there, the others are zero
+/// or not wanted. Steps are in floats.
+#[derive(Debug, Clone)]
+pub(super) struct Patch {
+    pub rows: Range<usize>,
+    pub cols: Range<usize>,
+    /// Where the first place that is there lies.
+    pub at: usize,
+    pub row: usize,
+    pub col: usize,
+}
+
+impl Patch {
+    /// Whether all places, at most `most` a row and a column, lie within so many floats.
+    #[inline(always)]
+    fn fit(&self, most: usize, channels: usize, len: usize) -> bool {
+        let end = || {
+            let place = distance(self.rows.len(), self.row)?.checked_add(distance(self.cols.len(), self.col)?)?;
+            place.checked_add(self.at)?.checked_add(channels)
+        };
+        self.rows.end.max(self.cols.end) <= most && end().is_some_and(|end| end <= len)
+    }
+
+    /// Where a place lies that is there. `ALL` says that all are.
+    #[inline(always)]
+    fn place<const ALL: bool>(&self, row: usize, col: usize) -> usize {
+        let [first_row, first_col] = if ALL { [0; 2] } else { [self.rows.start, self.cols.start] };
+        self.at + (row - first_row) * self.row + (col - first_col) * self.col
+    }
+}
+
+/// Maps the columns of a square by `down` and the rows of what comes of it by `along`, for each of some channels, at least a
+/// vector of them; the last vector is as far back as it must.
+#[inline(always)]
+pub(super) fn transform_square<S: Simd, D: Transform<I, O>, A: Transform<I, O>, const I: usize, const O: usize>(
+    s: S,
+    (down, along): (&D, &A),
+    channels: usize,
+    (x, from): (&[f32], &Patch),
+    (y, to): (&mut [f32], &Patch),
+) {
+    const { assert!(!D::ADDS && !A::ADDS) };
+    assert!(channels >= S::LANES && from.fit(I, channels, x.len()), "{from:?} of {channels} in {}", x.len());
+    assert!(to.fit(O, channels, y.len()), "{to:?} of {channels} in {}", y.len());
+    let are = |patch: &Patch, size| (patch.rows.len(), patch.cols.len()) == (size, size);
+    if are(from, I) && are(to, O) {
+        square_checked::<S, D, A, I, O, true>(s, (down, along), channels, (x, from), (y, to));
+    } else {
+        square_checked::<S, D, A, I, O, false>(s, (down, along), channels, (x, from), (y, to));
+    }
+}
+
+/// [`transform_square`] after its assertions. `ALL` says that all places are there.
+#[inline(always)]
+fn square_checked<S: Simd, D: Transform<I, O>, A: Transform<I, O>, const I: usize, const O: usize, const ALL: bool>(
+    s: S,
+    (down, along): (&D, &A),
+    channels: usize,
+    (x, from): (&[f32], &Patch),
+    (y, to): (&mut [f32], &Patch),
+) {
+    // Columns that are not there stay zero.
+    let mut half = [[s.splat(0.0); I]; O];
+    for channel in starts(channels, S::LANES) {
+        for col in 0..I {
+            if ALL || from.cols.contains(&col) {
+                let mut column = [s.splat(0.0); I];
+                for (row, v) in column.iter_mut().enumerate() {
+                    if ALL || from.rows.contains(&row) {
+                        let at = from.place::<ALL>(row, col) + channel;
+                        // SAFETY: The place is there and the vector among its channels, so that it ends within `x` by the
+                        // first assertion of `transform_square`.
+                        *v = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
+                    }
+                }
+                for (half, v) in half.iter_mut().zip(down.apply(s, channel, &column)) {
+                    half[col] = v;
+                }
+            }
+        }
+        for (row, half) in half.iter().enumerate() {
+            if ALL || to.rows.contains(&row) {
+                for (col, v) in along.apply(s, channel, half).into_iter().enumerate() {
+                    if ALL || to.cols.contains(&col) {
+                        let at = to.place::<ALL>(row, col) + channel;
+                        // SAFETY: The place is there and the vector among its channels, so that it ends within `y` by the
+                        // second assertion of `transform_square`.
+                        s.store(v, unsafe { y.get_unchecked_mut(at..at + S::LANES) });
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// The size out of `sizes` for tiles that cover `n` with the least work; tiles overlap at the end, so none may exceed `n`,
 /// and 1 must be among them.
 #[inline(always)]

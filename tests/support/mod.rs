@@ -12,4 +12,5 @@ pub mod shapes;
 pub mod tensor;
 pub mod threads;
 pub mod tolerance;
+pub mod transforms;
 pub mod way;

@@ -3,7 +3,7 @@
 use convlane::layer::Activation;
 
 /// The unit roundoff of `f32`: the largest relative error of one operation.
-const EPS: f64 = 1.0 / (1u64 << 24) as f64;
+pub const EPS: f64 = 1.0 / (1u64 << 24) as f64;
 
 /// Softmax and cross-entropy divide subnormal numbers; one such is off by this much.
 const SUBNORMAL: f64 = 4.0 * f32::from_bits(1) as f64;

@@ -11,6 +11,7 @@ pub mod max_pool2d;
 mod panels;
 mod pool2d;
 mod products;
+pub mod winograd;
 
 pub(crate) use gemm::{Matrix, gemm};
 

@@ -28,20 +28,19 @@
 //! # Source
 //! Lavin, Gray: [Fast Algorithms for Convolutional Neural Networks](https://arxiv.org/abs/1509.09308) (2015).
 
-mod points;
 mod pooled;
 mod short;
 mod strips;
 
 use std::ops::Range;
 
-use self::points::{AddInputGradients, Inputs, OutputGradients, Outputs, SUMS, TILE};
 pub(crate) use self::pooled::is_two_by_two;
 use self::pooled::{Gradients, Pooled, Sink, Whole};
 pub(crate) use self::short::is_short;
 use self::strips::{Side, Spot, Strip, strips};
 use super::{conv2d, weights};
 use crate::kernels::check_len;
+use crate::kernels::points::{AddInputGradients, Inputs, OutputGradients, Outputs, SUMS, TILE, TapGradients, Taps};
 use crate::kernels::tile::{Transform, transform};
 use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
@@ -439,7 +438,7 @@ impl<const N: usize> Winograd<'_, N> {
                     for (tap, w) in taps.iter_mut().zip(w.chunks_exact(run)) {
                         *tap = s.load_padded(&w[part.clone()], 0.0);
                     }
-                    for (v, values) in points::weights(s, &taps).into_iter().zip(values.chunks_exact_mut(self.weights_len())) {
+                    for (v, values) in Taps.apply(s, 0, &taps).into_iter().zip(values.chunks_exact_mut(self.weights_len())) {
                         s.store_cut(v, &mut values[row * run..][part.clone()]);
                     }
                 }
@@ -456,7 +455,7 @@ impl<const N: usize> Winograd<'_, N> {
                     for (v, gradients) in values.iter_mut().zip(gradients.chunks_exact(self.weights_len())) {
                         *v = s.load_padded(&gradients[row * run..][part.clone()], 0.0);
                     }
-                    for (v, dw) in points::weight_gradients(s, &values).into_iter().zip(dw.chunks_exact_mut(run)) {
+                    for (v, dw) in TapGradients.apply(s, 0, &values).into_iter().zip(dw.chunks_exact_mut(run)) {
                         let dw = &mut dw[part.clone()];
                         s.store_cut(s.add(v, s.load_padded(dw, 0.0)), dw);
                     }

@@ -2,8 +2,8 @@
 //! backward pass needs no more than which numbers are positive: a bit each.
 
 use super::Winograd;
-use super::points::{OutputGradients, Outputs, TILE};
 use super::strips::{Side, Strip};
+use crate::kernels::points::{OutputGradients, Outputs, TILE};
 use crate::kernels::tile::{Transform, give, take};
 use crate::shape::{Axis, Conv2dShape, Pool2dShape};
 use crate::simd::{Simd, dispatch};

@@ -1,9 +1,9 @@
 //! Short sums: the output without its values in memory.
 
 use super::Winograd;
-use super::points::{Inputs, Magnitudes, Outputs, TILE};
 use super::pooled::{Place, Sink};
 use super::strips::{Side, Spot, Strip, strips};
+use crate::kernels::points::{Inputs, Magnitudes, Outputs, TILE};
 use crate::kernels::tile::{Transform, starts};
 use crate::shape::Conv2dShape;
 use crate::simd::{Simd, dispatch};

@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use super::points::TILE;
 use super::points_of;
 use super::short::is_short;
+use crate::kernels::points::TILE;
 use crate::kernels::tile::Vectors;
 use crate::shape::{Axis, Conv2dShape};
 

@@ -170,7 +170,23 @@ fn add_multiples<S: Simd, const N: usize>(
     }
 }
 
-/// `A^T`: `max(floor, b[channel] + y)` of a tile's outputs `y` from their values.
+/// `A^T`: `start` and a tile's outputs from their values.
+#[inline(always)]
+pub(super) fn outputs<S: Simd, const N: usize>(s: S, start: S::V, values: &[S::V; N]) -> [S::V; TILE] {
+    let mut y = [start; TILE];
+    y[0] = s.add(y[0], values[0]);
+    y[TILE - 1] = s.add(y[TILE - 1], values[N - 1]);
+    for (pair, halves) in halves(s, values).into_iter().enumerate().take(Points::<N>::PAIRS) {
+        let mut power = 1.0;
+        for (i, y) in y.iter_mut().enumerate() {
+            *y = s.mul_add(s.splat(power), halves[i % 2], *y);
+            power *= POINTS[pair];
+        }
+    }
+    y
+}
+
+/// `max(floor, b[channel] + y)` of a tile's outputs `y` from their values.
 pub(super) struct Outputs<'a> {
     pub b: Option<&'a [f32]>,
     pub floor: f32,
@@ -179,16 +195,7 @@ pub(super) struct Outputs<'a> {
 impl<const N: usize> Transform<N, TILE> for Outputs<'_> {
     #[inline(always)]
     fn apply<S: Simd>(&self, s: S, channel: usize, values: &[S::V; N]) -> [S::V; TILE] {
-        let mut y = [s.splat(self.b.map_or(0.0, |b| b[channel])); TILE];
-        y[0] = s.add(y[0], values[0]);
-        y[TILE - 1] = s.add(y[TILE - 1], values[N - 1]);
-        for (pair, halves) in halves(s, values).into_iter().enumerate().take(Points::<N>::PAIRS) {
-            let mut power = 1.0;
-            for (i, y) in y.iter_mut().enumerate() {
-                *y = s.mul_add(s.splat(power), halves[i % 2], *y);
-                power *= POINTS[pair];
-            }
-        }
+        let y = outputs(s, s.splat(self.b.map_or(0.0, |b| b[channel])), values);
         let floor = s.splat(self.floor);
         y.map(
             #[inline(always)]
@@ -215,40 +222,48 @@ impl<const N: usize> Transform<TILE, N> for OutputGradients {
 }
 
 /// `G`: the values of a row of taps, of which there are `N - 3`.
-#[inline(always)]
-pub(super) fn weights<S: Simd, const N: usize>(s: S, w: &[S::V; N]) -> [S::V; N] {
-    let taps = Points::<N>::TAPS;
-    let mut values = [w[0]; N];
-    values[0] = s.mul(w[0], s.splat(1.0 / Points::<N>::ALL[0]));
-    values[N - 1] = w[taps - 1];
-    for pair in 0..Points::<N>::PAIRS {
-        let square = s.splat(POINTS[pair] * POINTS[pair]);
-        let (mut even, mut odd) = (w[taps - 1], w[taps - 2]);
-        for tap in (0..taps / 2).rev() {
-            even = s.mul_add(square, even, w[2 * tap]);
+pub(super) struct Taps;
+
+impl<const N: usize> Transform<N, N> for Taps {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, _: usize, w: &[S::V; N]) -> [S::V; N] {
+        let taps = Points::<N>::TAPS;
+        let mut values = [w[0]; N];
+        values[0] = s.mul(w[0], s.splat(1.0 / Points::<N>::ALL[0]));
+        values[N - 1] = w[taps - 1];
+        for pair in 0..Points::<N>::PAIRS {
+            let square = s.splat(POINTS[pair] * POINTS[pair]);
+            let (mut even, mut odd) = (w[taps - 1], w[taps - 2]);
+            for tap in (0..taps / 2).rev() {
+                even = s.mul_add(square, even, w[2 * tap]);
+            }
+            for tap in (0..taps / 2 - 1).rev() {
+                odd = s.mul_add(square, odd, w[2 * tap + 1]);
+            }
+            let scale = s.splat(Points::<N>::SCALES[pair]);
+            [values[1 + 2 * pair], values[2 + 2 * pair]] = both(s, POINTS[pair], s.mul(scale, even), s.mul(scale, odd));
         }
-        for tap in (0..taps / 2 - 1).rev() {
-            odd = s.mul_add(square, odd, w[2 * tap + 1]);
-        }
-        let scale = s.splat(Points::<N>::SCALES[pair]);
-        [values[1 + 2 * pair], values[2 + 2 * pair]] = both(s, POINTS[pair], s.mul(scale, even), s.mul(scale, odd));
+        values
     }
-    values
 }
 
 /// `G^T`: the gradients of a row of taps from those of its values.
-#[inline(always)]
-pub(super) fn weight_gradients<S: Simd, const N: usize>(s: S, values: &[S::V; N]) -> [S::V; N] {
-    let taps = Points::<N>::TAPS;
-    let mut dw = [s.splat(0.0); N];
-    dw[0] = s.mul(values[0], s.splat(1.0 / Points::<N>::ALL[0]));
-    dw[taps - 1] = values[N - 1];
-    for (pair, halves) in halves(s, values).into_iter().enumerate().take(Points::<N>::PAIRS) {
-        let mut power = Points::<N>::SCALES[pair];
-        for (tap, dw) in dw.iter_mut().enumerate().take(taps) {
-            *dw = s.mul_add(s.splat(power), halves[tap % 2], *dw);
-            power *= POINTS[pair];
+pub(super) struct TapGradients;
+
+impl<const N: usize> Transform<N, N> for TapGradients {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, s: S, _: usize, values: &[S::V; N]) -> [S::V; N] {
+        let taps = Points::<N>::TAPS;
+        let mut dw = [s.splat(0.0); N];
+        dw[0] = s.mul(values[0], s.splat(1.0 / Points::<N>::ALL[0]));
+        dw[taps - 1] = values[N - 1];
+        for (pair, halves) in halves(s, values).into_iter().enumerate().take(Points::<N>::PAIRS) {
+            let mut power = Points::<N>::SCALES[pair];
+            for (tap, dw) in dw.iter_mut().enumerate().take(taps) {
+                *dw = s.mul_add(s.splat(power), halves[tap % 2], *dw);
+                power *= POINTS[pair];
+            }
         }
+        dw
     }
-    dw
 }
