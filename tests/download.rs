@@ -2,6 +2,7 @@
 
 #[allow(dead_code)]
 mod idx;
+mod programs;
 
 use std::cell::RefCell;
 use std::fs;
@@ -17,6 +18,7 @@ use convlane::data::download::{self, Options, Remote, Source, fetch};
 use convlane::error::{Error, Result};
 use convlane::kernels::cast::Pixels;
 use idx::gzip;
+use programs::program;
 use sha2::{Digest, Sha256};
 
 const MNIST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist");
@@ -308,13 +310,17 @@ fn a_directory_that_cannot_be_made_is_an_error() {
     fs::remove_file(file).unwrap();
 }
 
-#[test]
-fn mnist_comes_as_it_is_bundled() {
-    let mirror = Mirror::new(|path| {
+/// A mirror of MNIST.
+fn bundled() -> Mirror {
+    Mirror::new(|path| {
         let bytes = fs::read(format!("{MNIST}{path}")).unwrap();
         Answer::Bytes(bytes.clone(), bytes.len())
-    });
-    let directory = directory("mnist");
+    })
+}
+
+#[test]
+fn mnist_comes_as_it_is_bundled() {
+    let (mirror, directory) = (bundled(), directory("mnist"));
     let source = Source { mirrors: vec![mirror.url.clone().into()], ..Source::mnist() };
     fetch(&source, options(&directory)).unwrap();
     assert_eq!(mirror.asked().len(), 4);
@@ -325,4 +331,48 @@ fn mnist_comes_as_it_is_bundled() {
     assert_eq!((train.labels(), test.labels()), (bundled_train.labels(), bundled_test.labels()));
     assert!(bytes(&train) == bytes(&bundled_train) && bytes(&test) == bytes(&bundled_test));
     fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn fashion_mnist_is_not_mnist() {
+    let (mirror, directory) = (bundled(), directory("not-fashion"));
+    let source = Source { mirrors: vec![mirror.url.clone().into()], ..Source::fashion_mnist() };
+    let message = failure(&directory, fetch(&source, options(&directory)), &[&mirror.url]);
+    assert!(message.contains("expected SHA-256 c59f468a"), "{message}");
+}
+
+/// Only where Debian's package dataset-fashion-mnist is installed.
+#[test]
+fn fashion_mnist_is_known_by_its_hashes() {
+    let installed = Path::new("/usr/share/datasets/fashion-mnist");
+    if !installed.exists() {
+        return println!("left out: no {}", installed.display());
+    }
+    let source = Source { mirrors: Vec::new(), ..Source::fashion_mnist() };
+    assert_eq!(fetch(&source, options(installed)).unwrap(), installed);
+    let (train, test) = download::fashion_mnist(options(installed)).unwrap();
+    assert_eq!((train.len(), test.len(), train.classes()), (60_000, 10_000, 10));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_example_takes_from_the_cache_what_was_fetched() {
+    let cache = directory("cache");
+    let at_hand = cache.join("convlane/mnist");
+    fs::create_dir_all(&at_hand).unwrap();
+    for Remote { name, .. } in Source::mnist().files {
+        fs::copy(format!("{MNIST}/{name}.gz"), at_hand.join(format!("{name}.gz"))).unwrap();
+    }
+    let run = |flags: &str| program("lenet5", flags).env("XDG_CACHE_HOME", &cache).output().unwrap();
+    for flags in ["--epochs 0 --quiet --download", "--download mnist --epochs 0 --quiet"] {
+        let output = run(flags);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success() && output.stderr.is_empty() && text.starts_with("test loss "), "{text}");
+    }
+    for (flags, problem) in [("kmnist", "expected mnist or fashion-mnist"), ("mnist --data x", "cannot be used with")] {
+        let output = run(&format!("--download {flags}"));
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(2) && message.contains(problem), "{message}");
+    }
+    fs::remove_dir_all(cache).unwrap();
 }

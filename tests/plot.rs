@@ -132,6 +132,14 @@ fn many_classes_fit_a_confusion_matrix() {
     let (png, svg) = drawn("confusion-many", |path| plot::confusion(&matrix, path));
     assert_eq!(png.width(), 800);
     assert!(texts(&svg).len() < 60, "labels would overlap");
+
+    // A single mistake has room for its number, but where others have none, it has none.
+    let (labels, mut outputs) = confused(40, 12);
+    outputs[40..80].rotate_right(1);
+    let matrix = ConfusionMatrix::new(&labels, &outputs).unwrap();
+    assert_eq!((matrix.count(1, 1), matrix.count(1, 2)), (11, 1));
+    let (_, svg) = drawn("confusion-forty", |path| plot::confusion(&matrix, path));
+    assert!(!texts(&svg).contains(&"1"), "{svg}");
 }
 
 #[test]

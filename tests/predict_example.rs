@@ -160,6 +160,11 @@ fn announced(width: u32, height: u32) -> Vec<u8> {
     [b"\x89PNG\r\n\x1a\n\0\0\0\x0d", &header[..], &crc.sum().to_be_bytes(), b"\0\0\0\0IDAT"].concat()
 }
 
+/// A pale diagonal a pixel wide, of which nothing is left at the size of a digit.
+fn thin() -> GrayImage {
+    GrayImage::from_fn(1500, 1500, |x, y| Luma([if x == y { 235 } else { 255 }]))
+}
+
 #[test]
 fn what_is_no_picture_is_a_line_and_the_rest_goes_on() {
     let folder = folder("bad");
@@ -174,6 +179,7 @@ fn what_is_no_picture_is_a_line_and_the_rest_goes_on() {
         ("folder.png", ""),
         ("large.png", ""),
         ("text.png", "is neither PNG nor JPEG"),
+        ("thin.png", "has strokes too thin for its size"),
         ("wide.png", ""),
     ];
     GrayImage::from_pixel(9, 9, Luma([77])).save(folder.join("blank.png")).unwrap();
@@ -182,6 +188,7 @@ fn what_is_no_picture_is_a_line_and_the_rest_goes_on() {
     fs::create_dir(folder.join("folder.png")).unwrap();
     save("large.png", &announced(16_000, 16_000));
     save("text.png", b"seven");
+    thin().save(folder.join("thin.png")).unwrap();
     save("wide.png", &announced(1 << 30, 1));
     save("notes.txt", b"not looked at");
 

@@ -2,18 +2,17 @@
 
 use std::path::Path;
 
-#[cfg(feature = "download")]
-use convlane::data::download::{self, Source};
 use convlane::prelude::*;
 
+#[cfg(feature = "download")]
+use crate::fetch::fetch;
 use crate::options::Options;
 
 /// Training and test images of as many classes as asked for, or as their labels need.
 pub fn load(options: &Options) -> convlane::Result<(Dataset, Dataset)> {
     #[cfg(feature = "download")]
-    if options.download {
-        let mnist = download::fetch(&Source::mnist(), download::Options::default())?;
-        return load_from(&mnist, options);
+    if let Some(source) = &options.download {
+        return load_from(&fetch(source, options.quiet)?, options);
     }
     let bundled = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/mnist"));
     load_from(options.data.as_deref().unwrap_or(bundled), options)

@@ -2,6 +2,8 @@
 
 mod choices;
 mod data;
+#[cfg(feature = "download")]
+mod fetch;
 mod interrupt;
 #[path = "../shared/names.rs"]
 mod names;

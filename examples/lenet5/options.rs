@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+#[cfg(feature = "download")]
+use convlane::data::download::Source;
 use convlane::plot::Format;
 use convlane::prelude::*;
 
+#[cfg(feature = "download")]
+use crate::fetch::source;
 use crate::names::{algorithm, engine, level};
 use crate::shared::cli::at_least_one;
 
@@ -15,10 +19,11 @@ pub struct Options {
     /// Directory of four files named as MNIST's, plain or gz [default: the bundled MNIST]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Fetches MNIST, unless it was fetched before
+    /// Fetches MNIST or another dataset, unless it was fetched before
     #[cfg(feature = "download")]
-    #[arg(long, conflicts_with = "data")]
-    pub download: bool,
+    #[arg(long, value_name = "mnist|fashion-mnist", value_parser = source, num_args = 0..=1,
+          default_missing_value = "mnist", conflicts_with = "data")]
+    pub download: Option<Source>,
     /// Classes to tell apart [default: as many as the labels need]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub classes: Option<usize>,

@@ -1,4 +1,4 @@
-//! Datasets fetched from public mirrors, once: MNIST, and whatever files have a known SHA-256.
+//! Datasets fetched from public mirrors, once: MNIST, Fashion-MNIST, and whatever files have a known SHA-256.
 
 use std::borrow::Cow;
 use std::env;
@@ -41,40 +41,49 @@ pub struct Remote {
     pub sha256: Cow<'static, str>,
 }
 
+/// Names and lengths of the files of MNIST and of Fashion-MNIST, which was made to take its place.
+const FILES: [(&str, usize); 4] = [
+    ("train-images-idx3-ubyte", 47_040_016),
+    ("train-labels-idx1-ubyte", 60_008),
+    ("t10k-images-idx3-ubyte", 7_840_016),
+    ("t10k-labels-idx1-ubyte", 10_008),
+];
+
 impl Source {
     /// MNIST: 60,000 training and 10,000 test images of handwritten digits, by Yann LeCun and Corinna Cortes under CC
     /// BY-SA 3.0. The mirrors send 12 MB, which become 55 MB.
     pub fn mnist() -> Self {
-        let file = |name, len, sha256| Remote { name: Cow::Borrowed(name), len, sha256: Cow::Borrowed(sha256) };
-        Source {
-            name: "mnist".into(),
-            mirrors: vec![
-                "https://storage.googleapis.com/cvdf-datasets/mnist".into(),
-                "https://ossci-datasets.s3.amazonaws.com/mnist".into(),
-            ],
-            files: vec![
-                file(
-                    "train-images-idx3-ubyte",
-                    47_040_016,
-                    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-                ),
-                file(
-                    "train-labels-idx1-ubyte",
-                    60_008,
-                    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-                ),
-                file(
-                    "t10k-images-idx3-ubyte",
-                    7_840_016,
-                    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-                ),
-                file(
-                    "t10k-labels-idx1-ubyte",
-                    10_008,
-                    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-                ),
-            ],
-        }
+        let mirrors =
+            ["https://storage.googleapis.com/cvdf-datasets/mnist", "https://ossci-datasets.s3.amazonaws.com/mnist"];
+        let sha256 = [
+            "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        ];
+        Source::like_mnist("mnist", mirrors, sha256)
+    }
+
+    /// Fashion-MNIST: 60,000 training and 10,000 test images of ten kinds of clothes, by Zalando under the MIT licence. The
+    /// mirrors send 31 MB, which become 55 MB.
+    pub fn fashion_mnist() -> Self {
+        let mirrors = [
+            "https://storage.googleapis.com/tensorflow/tf-keras-datasets",
+            "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion",
+        ];
+        let sha256 = [
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ];
+        Source::like_mnist("fashion-mnist", mirrors, sha256)
+    }
+
+    fn like_mnist(name: &'static str, mirrors: [&'static str; 2], sha256: [&'static str; 4]) -> Self {
+        let file = |((name, len), sha256)| Remote { name: Cow::Borrowed(name), len, sha256: Cow::Borrowed(sha256) };
+        let files = FILES.into_iter().zip(sha256).map(file).collect();
+        Source { name: name.into(), mirrors: mirrors.map(Cow::Borrowed).into(), files }
     }
 }
 
@@ -148,6 +157,14 @@ impl<'a> Options<'a> {
 /// As [`fetch`].
 pub fn mnist(options: Options<'_>) -> Result<(Dataset, Dataset)> {
     super::mnist::load(fetch(&Source::mnist(), options)?)
+}
+
+/// Fashion-MNIST, as [`mnist`] gives MNIST.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn fashion_mnist(options: Options<'_>) -> Result<(Dataset, Dataset)> {
+    super::mnist::load(fetch(&Source::fashion_mnist(), options)?)
 }
 
 /// Fetches what is not yet at hand, and says in which directory all files are.

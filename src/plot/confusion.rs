@@ -46,8 +46,9 @@ impl Picture for Heat<'_> {
         let title = format!("{:.2} % of {} samples right", 100.0 * self.matrix.accuracy(), self.matrix.samples());
         write(canvas, &title, (LEFT + SIDE / 2, 20), &paint::centred(LARGE, BLACK))?;
         self.draw_labels(canvas)?;
+        let numbered = self.has_room_for_numbers();
         for truth in 0..self.matrix.classes() {
-            self.draw_row(canvas, truth)?;
+            self.draw_row(canvas, truth, numbered)?;
         }
         let frame = Rectangle::new([(LEFT, TOP), (LEFT + SIDE, TOP + SIDE)], paint::GREY);
         canvas.draw(&frame)?;
@@ -69,6 +70,12 @@ impl Heat<'_> {
         SIDE / self.matrix.classes() as i32
     }
 
+    /// Whether the longest number fits its cell: else there are none, since those missing would pass for zeros.
+    fn has_room_for_numbers(&self) -> bool {
+        let largest = (0..self.matrix.classes()).flat_map(|truth| self.matrix.row(truth)).max();
+        largest.is_none_or(|count| count.to_string().len() as i32 * SMALL as i32 * 2 / 3 <= self.cell())
+    }
+
     fn draw_labels<DB: DrawingBackend>(&self, canvas: &Canvas<DB>) -> Drawn<DB> {
         let medium = paint::centred(MEDIUM, BLACK);
         write(canvas, "predicted class", (LEFT + SIDE / 2, TOP - 40), &medium)?;
@@ -82,18 +89,18 @@ impl Heat<'_> {
         Ok(())
     }
 
-    fn draw_row<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, truth: usize) -> Drawn<DB> {
+    fn draw_row<DB: DrawingBackend>(&self, canvas: &Canvas<DB>, truth: usize, numbered: bool) -> Drawn<DB> {
         let row = self.matrix.row(truth);
         let samples = row.iter().sum::<usize>().max(1) as f64;
         let (top, bottom) = (TOP + self.at(truth), TOP + self.at(truth + 1));
         for (class, &count) in row.iter().enumerate().filter(|&(_, &count)| count > 0) {
             let share = count as f64 / samples;
             fill(canvas, (LEFT + self.at(class), top), (LEFT + self.at(class + 1), bottom), colour(share))?;
-            let text = count.to_string();
-            if text.len() as i32 * SMALL as i32 * 2 / 3 <= self.cell() {
-                let ink = if share > 0.25 { WHITE } else { BLACK };
+            if numbered {
+                // Each where it has more contrast than the other.
+                let ink = if share > 0.43 { WHITE } else { BLACK };
                 let at = (LEFT + self.middle(class), TOP + self.middle(truth));
-                write(canvas, &text, at, &paint::centred(SMALL, ink))?;
+                write(canvas, &count.to_string(), at, &paint::centred(SMALL, ink))?;
             }
         }
         Ok(())
