@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod cases;
+pub mod direct;
 pub mod geometry;
 pub mod net;
 pub mod nets;
@@ -13,3 +14,4 @@ pub mod tensor;
 pub mod threads;
 pub mod tolerance;
 pub mod way;
+pub mod winograd;
