@@ -1,5 +1,8 @@
 //! Checkpoints: training resumed is training that never stopped, and no file but a sound one is taken.
 
+#[path = "files/mend.rs"]
+#[allow(dead_code)]
+mod mend;
 mod support;
 
 use std::fs;
@@ -10,7 +13,6 @@ use convlane::checkpoint::{Checkpoint, Position};
 use convlane::io::{atomic, checkpoint};
 use convlane::prelude::*;
 use convlane::rng::Rng;
-use flate2::Crc;
 use support::nets::{bits, options};
 use support::pictures::quadrants;
 
@@ -94,16 +96,7 @@ fn forged(bytes: &[u8], text: &str, other: &str) -> Vec<u8> {
     bytes.splice(at..at + text.len(), other.bytes());
     let (len, _) = bytes.split_first_chunk_mut().unwrap();
     *len = (u64::from_le_bytes(*len) + other.len() as u64 - text.len() as u64).to_le_bytes();
-    sealed(bytes)
-}
-
-fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
-    let place = find(&bytes, "checksum ") + "checksum ".len();
-    bytes[place..place + 8].copy_from_slice(b"00000000");
-    let mut crc = Crc::new();
-    crc.update(&bytes);
-    bytes[place..place + 8].copy_from_slice(format!("{:08x}", crc.sum()).as_bytes());
-    bytes
+    mend::checksum(bytes)
 }
 
 #[test]
@@ -263,7 +256,7 @@ fn forged_files_are_refused_or_sound() {
             let at = start + rng.below((header.len() - start) as u64) as usize;
             forged[at] = if rng.below(2) == 0 { b'0' + rng.below(10) as u8 } else { rng.below(256) as u8 };
         }
-        if let Ok(checkpoint) = loaded("forged", &sealed(forged)) {
+        if let Ok(checkpoint) = loaded("forged", &mend::checksum(forged)) {
             checkpoint.validate().unwrap_or_else(|error| panic!("{mutant}: {error}"));
             // An epoch more may be refused, but is no panic.
             let fit = Fit::epochs(1).like(&checkpoint.recipe);
@@ -321,6 +314,8 @@ fn what_a_header_claims_is_held_to_the_rest() {
         format!("samples_crc32 is \"x{crc32}\", which is no such value")
     );
     assert_eq!(refusal("history 1", "history 2"), "has results of 2 epochs of 1");
+    assert_eq!(refusal("history 1", "history 10001"), "has results of 10001 epochs, the most is 10000");
+    assert!(refusal("epochs 1", "epochs 18446744073709551615").starts_with("epochs: at most "));
     assert!(refusal(" none none", " none 7e0").contains("cannot be epoch 1"));
     assert_eq!(
         refusal(" none none", " none"),

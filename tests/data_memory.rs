@@ -1,82 +1,18 @@
 //! What reading an IDX file costs in memory when the file lies. In a binary of its own for the sake of its allocator.
-#![allow(unsafe_code)]
 
+mod files;
 mod idx;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io::Write;
 
-use convlane::data::idx::{Images, images_from, labels_from};
+use convlane::data::idx::{Images, images_from};
 use convlane::error::Result;
 use convlane::shape::Shape;
+use files::heap::measured;
+use files::idx::read_both;
 use flate2::{Compression, write::GzEncoder};
 use idx::{gzip, idx};
 use proptest::prelude::*;
-
-/// The system's allocator, which keeps count for each thread.
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-    static PEAK: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(change: isize) {
-    let live = LIVE.get() + change;
-    LIVE.set(live);
-    PEAK.set(PEAK.get().max(live));
-}
-
-// SAFETY: every method hands its arguments on to `System` unchanged; counting neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `alloc`.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller keeps the contract of `dealloc`, and `ptr` came from `System`.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        count(new_size as isize - layout.size() as isize);
-        // SAFETY: the caller keeps the contract of `realloc`, and `ptr` came from `System`.
-        unsafe { System.realloc(ptr, layout, new_size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// What `run` returns, and the most bytes it held at a time.
-fn measured<T>(run: impl FnOnce() -> T) -> (T, usize) {
-    let before = LIVE.get();
-    PEAK.set(before);
-    let result = run();
-    (result, (PEAK.get() - before) as usize)
-}
-
-/// Reads `file` as images and as labels, within the memory that a file of its size may take.
-fn read_both(file: &[u8]) -> (Result<Images>, Result<Vec<u8>>) {
-    const OVERHEAD: usize = 1 << 20;
-    let (images, images_peak) = measured(|| images_from("images", file));
-    let (labels, labels_peak) = measured(|| labels_from("labels", file));
-    for peak in [images_peak, labels_peak] {
-        assert!(peak <= file.len() + OVERHEAD, "{peak} bytes for a file of {}", file.len());
-    }
-    if let Ok(images) = &images {
-        assert!(images.count > 0);
-        assert_eq!(images.pixels.len(), images.count * images.shape.elements().unwrap());
-    }
-    if let Ok(labels) = &labels {
-        assert!(!labels.is_empty());
-    }
-    (images, labels)
-}
 
 /// Small files that are as they should be.
 fn valid() -> Vec<Vec<u8>> {

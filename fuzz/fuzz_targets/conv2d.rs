@@ -3,8 +3,11 @@
 
 mod input;
 
+use convlane::Level;
+use convlane::kernels::lanes::winograd::is_supported;
 use convlane::shape::{Conv2dShape, Shape, Size2, Window};
-use input::{Input, are_axes, is_product, support::pass};
+use input::support::{direct, pass, winograd};
+use input::{Input, are_axes, is_product};
 use libfuzzer_sys::fuzz_target;
 
 fn has_its_sizes(shape: &Conv2dShape, image: Size2, window: &Window) {
@@ -27,5 +30,10 @@ fuzz_target!(|bytes: &[u8]| {
     has_its_sizes(&shape, image, &window);
     if let Some(case) = input.batch(shape, &[shape.x_len(), shape.multiply_adds()]) {
         input.check(pass::conv2d(&case).all());
+        let seed = input.size(0, 255) as u64;
+        direct::check(&case, seed);
+        if Level::available().all(|level| is_supported(level, &case.shape)) {
+            winograd::check(&case, seed);
+        }
     }
 });

@@ -1,17 +1,26 @@
-//! Any bytes, read as images and as labels, are refused or give what they announce.
+//! Any bytes, read as images and as labels, packed or not, are refused or give what they announce.
 #![no_main]
 
-use convlane::data::idx::{MAX_BODY, images_from, labels_from};
-use libfuzzer_sys::fuzz_target;
+#[path = "../../tests/files/mod.rs"]
+mod files;
+#[allow(dead_code)]
+#[path = "../../tests/idx/mod.rs"]
+mod idx;
 
-fuzz_target!(|bytes: &[u8]| {
-    if let Ok(images) = images_from("fuzz", bytes) {
-        let sample = images.shape.elements().expect("a shape without overflow");
-        assert!(images.count > 0);
-        assert_eq!(images.count.checked_mul(sample), Some(images.pixels.len()));
-        assert!(images.pixels.len() <= MAX_BODY);
+use files::idx::read_both;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+/// Packed, they unpack to less than a mebibyte; twice what is unpacked may be taken.
+const LONGEST: usize = 400;
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    if bytes.len() > LONGEST {
+        return Corpus::Reject;
     }
-    if let Ok(labels) = labels_from("fuzz", bytes) {
-        assert!((1..=MAX_BODY).contains(&labels.len()));
+    let plain = read_both(bytes);
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        let (images, labels) = read_both(&idx::gzip(bytes));
+        assert_eq!((images.ok(), labels.ok()), (plain.0.ok(), plain.1.ok()), "packed and not");
     }
+    Corpus::Keep
 });

@@ -3,11 +3,13 @@
 #[allow(dead_code, unused_imports)]
 #[path = "../../tests/support"]
 pub mod support {
+    pub mod direct;
     pub mod geometry;
     pub mod pass;
     pub mod tensor;
     pub mod tolerance;
     pub mod way;
+    pub mod winograd;
 }
 
 use convlane::rng::{Rng, Seed};

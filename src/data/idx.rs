@@ -175,7 +175,7 @@ pub(super) fn unpacked<'a>(mut bytes: impl Read + 'a) -> io::Result<(bool, Box<d
 }
 
 /// Reads `len` bytes, or all if there are fewer, into memory of at most `FIRST_STEP` or twice what arrives.
-pub(super) fn read_up_to(bytes: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
+pub(crate) fn read_up_to(bytes: &mut impl Read, len: usize) -> io::Result<Vec<u8>> {
     let mut read = Vec::new();
     while read.len() < len {
         let step = (len - read.len()).min(read.len().max(FIRST_STEP));

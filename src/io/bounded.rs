@@ -4,18 +4,15 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use crate::data::idx::read_up_to;
 use crate::error::{Error, Result};
 
-/// The bytes of a file up to one more than `longest`.
-pub(super) fn read(path: &Path, longest: usize) -> Result<Vec<u8>> {
-    let file = File::open(path).map_err(|source| Error::Io { file: path.into(), source })?;
-    read_from(path, file, longest)
+/// A file to be read.
+pub(super) fn open(path: &Path) -> Result<File> {
+    File::open(path).map_err(|source| Error::Io { file: path.into(), source })
 }
 
-/// As [`read`], from anything, called `name` in errors.
-pub(super) fn read_from(name: &Path, bytes: impl Read, longest: usize) -> Result<Vec<u8>> {
-    let mut read = Vec::new();
-    let most = (longest as u64).saturating_add(1);
-    bytes.take(most).read_to_end(&mut read).map_err(|source| Error::Io { file: name.into(), source })?;
-    Ok(read)
+/// The bytes of what is called `name` in errors, up to one more than `longest`; takes memory for twice as many at most.
+pub(super) fn read(name: &Path, mut bytes: impl Read, longest: usize) -> Result<Vec<u8>> {
+    read_up_to(&mut bytes, longest.saturating_add(1)).map_err(|source| Error::Io { file: name.into(), source })
 }

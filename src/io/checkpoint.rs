@@ -66,28 +66,37 @@ const VELOCITY: &str = "velocity.";
 /// # Errors
 /// If the checkpoint is not valid, or the file cannot be written.
 pub fn save(checkpoint: &Checkpoint, path: impl AsRef<Path>) -> Result<()> {
-    let path = path.as_ref();
+    atomic::write(path.as_ref(), &to_bytes(checkpoint)?)
+}
+
+/// What [`save`] writes.
+///
+/// # Errors
+/// If the checkpoint is not valid.
+pub fn to_bytes(checkpoint: &Checkpoint) -> Result<Vec<u8>> {
     checkpoint.validate()?;
+    let wrong = |problem| Error::Setting { name: "checkpoint", problem };
     let entries = Format::keras().entries(&checkpoint.model)?;
-    let mut file = unsealed(checkpoint, &entries).map_err(|e| Error::file(path, e.to_string()))?;
+    let mut file = unsealed(checkpoint, &entries).map_err(|error| wrong(error.to_string()))?;
     let checksum = checksum(&file);
     match file.get_mut(checksum_place()) {
         Some(place) if place == NO_CHECKSUM.as_bytes() => place.copy_from_slice(checksum.as_bytes()),
-        _ => return Err(Error::file(path, "would have its checksum in another place than it is looked for")),
+        _ => return Err(wrong("would have its checksum in another place than it is looked for".into())),
     }
-    atomic::write(path, &file)
+    Ok(file)
 }
 
 /// Reads a checkpoint of a model of the same layers.
 ///
-/// Takes no more memory than such a checkpoint needs, whatever the file says or is.
+/// Takes memory for three times the parameters, twice what is read of the file, which is no more than the longest checkpoint
+/// of the model has (8 bytes a parameter, 1 KiB a layer and 2.5 MiB), and 16 MiB.
 ///
 /// # Errors
 /// If the file cannot be read, is no checkpoint, was changed by a byte, or is that of another model: the message names the
 /// first layer that differs.
 pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Checkpoint> {
     let path = path.as_ref();
-    taken(model, path, &bounded::read(path, longest(model))?)
+    load_from(model, path, bounded::open(path)?)
 }
 
 /// Reads a checkpoint like [`load`] from anything, called `name` in errors.
@@ -95,12 +104,9 @@ pub fn load(model: &Model, path: impl AsRef<Path>) -> Result<Checkpoint> {
 /// # Errors
 /// As [`load`].
 pub fn load_from(model: &Model, name: impl AsRef<Path>, bytes: impl Read) -> Result<Checkpoint> {
-    let name = name.as_ref();
-    taken(model, name, &bounded::read_from(name, bytes, longest(model))?)
-}
-
-fn taken(model: &Model, name: &Path, bytes: &[u8]) -> Result<Checkpoint> {
-    parse(model, &Format::keras().entries(model)?, bytes).map_err(|problem| Error::file(name, problem))
+    let (name, entries) = (name.as_ref(), Format::keras().entries(model)?);
+    let bytes = bounded::read(name, bytes, longest(model))?;
+    parse(model, &entries, &bytes).map_err(|problem| Error::file(name, problem))
 }
 
 /// The whole file, but for the checksum.
@@ -118,7 +124,7 @@ fn unsealed(checkpoint: &Checkpoint, entries: &[Entry]) -> std::result::Result<V
 fn parse(model: &Model, entries: &[Entry], bytes: &[u8]) -> std::result::Result<Checkpoint, String> {
     let text = metadata(bytes).ok_or("no checkpoint")?;
     let mut lines = text.split("\\n");
-    let sum = lines.next().unwrap_or_default();
+    let sum = lines.next().filter(|sum| sum.len() == NO_CHECKSUM.len()).ok_or("no checkpoint")?;
     // Of a longer file, as another model's may be, the rest was not read.
     let whole = bytes.len() <= longest(model);
     if whole && sum != checksum(bytes) {
@@ -127,6 +133,14 @@ fn parse(model: &Model, entries: &[Entry], bytes: &[u8]) -> std::result::Result<
     let Text { seed, recipe, position, history } = text::read(model, lines)?;
     if !whole {
         return Err(format!("is longer than the {} bytes of any checkpoint of the model", longest(model)));
+    }
+    let header = bytes.first_chunk().map_or(0, |&len| u64::from_le_bytes(len));
+    let tensors = header.saturating_sub(text.len() as u64);
+    if tensors > longest_list(model) as u64 {
+        return Err(format!(
+            "no checkpoint: {tensors} bytes in the header besides the text, expected {} at most",
+            longest_list(model)
+        ));
     }
     let file = SafeTensors::deserialize(bytes).map_err(|e| format!("no checkpoint: {e}"))?;
     let has_velocity = recipe.sgd.velocity_len(1) > 0;
@@ -147,7 +161,7 @@ fn parse(model: &Model, entries: &[Entry], bytes: &[u8]) -> std::result::Result<
 fn metadata(bytes: &[u8]) -> Option<&str> {
     let rest = bytes.get(8..)?.strip_prefix(START)?;
     let end = rest.iter().position(|&byte| byte == b'"')?;
-    std::str::from_utf8(&rest[..end]).ok().filter(|text| text.len() > NO_CHECKSUM.len())
+    std::str::from_utf8(&rest[..end]).ok()
 }
 
 fn checksum_place() -> std::ops::Range<usize> {
@@ -165,8 +179,13 @@ fn checksum(file: &[u8]) -> String {
     format!("checksum {:08x}", crc.sum())
 }
 
+/// A bound on the length of the header but for the history, generous.
+fn longest_list(model: &Model) -> usize {
+    4096 + 1024 * model.layers().len()
+}
+
 /// A bound on the length of a model's checkpoints: generous for the header, exact for the rest.
 fn longest(model: &Model) -> usize {
-    let header = 4096 + 1024 * model.layers().len() + text::LONGEST_HISTORY;
+    let header = longest_list(model) + text::LONGEST_HISTORY;
     (2 * size_of::<f32>()).saturating_mul(model.params().len()).saturating_add(header)
 }

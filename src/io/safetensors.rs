@@ -24,10 +24,12 @@
 //! # Ok::<(), convlane::Error>(())
 //! ```
 
+use std::io::Read;
 use std::path::Path;
 
 use safetensors::tensor::{SafeTensors, serialize};
 
+use super::format::Entry;
 pub use super::format::Format;
 use super::{atomic, bounded, tensors};
 use crate::error::{Error, Result};
@@ -46,19 +48,32 @@ pub fn save(model: &Model, path: impl AsRef<Path>) -> Result<()> {
 /// # Errors
 /// If the file cannot be written, or the format has not a name for every layer with parameters.
 pub fn save_as(model: &Model, path: impl AsRef<Path>, format: &Format) -> Result<()> {
-    let path = path.as_ref();
+    atomic::write(path.as_ref(), &to_bytes(model, format)?)
+}
+
+/// What [`save_as`] writes.
+///
+/// # Errors
+/// If the format has not a name for every layer with parameters.
+pub fn to_bytes(model: &Model, format: &Format) -> Result<Vec<u8>> {
     let entries = format.entries(model)?;
     let bytes = tensors::bytes(&entries, model.params());
     let file = tensors::views(&entries, "", &bytes).and_then(|views| serialize(views, None));
-    atomic::write(path, &file.map_err(|e| Error::file(path, e.to_string()))?)
+    file.map_err(|error| Error::Setting { name: "format", problem: error.to_string() })
 }
 
-/// The longest header of a safetensors file.
-const LONGEST_HEADER: usize = 100_000_000;
+/// How much longer than weights of the model a file may be that is looked into, to say which tensor differs.
+const SLACK: usize = 100_000_000;
+
+/// The longest header of a file of so many tensors: generous for names, and for metadata, which is not looked at.
+fn longest_header(tensors: usize) -> usize {
+    (16 << 10) + (1 << 10) * tensors
+}
 
 /// Reads the parameters of a model of the same layers, as Keras has them. On an error the model stays as it was.
 ///
-/// Takes no more memory than the header of such a file may have, 100 MB, and the parameters, whatever the file is.
+/// Takes memory for the parameters, twice what is read of the file, which is no more than 100 MB beyond the parameters, and 64
+/// times its header, which may have 16 KiB and 1 KiB a tensor of the model.
 ///
 /// # Errors
 /// If the file cannot be read, is no safetensors file, or its tensors are not those of the model.
@@ -72,17 +87,48 @@ pub fn load(model: &mut Model, path: impl AsRef<Path>) -> Result<()> {
 /// As [`load`], or if the format has not a name for every layer with parameters.
 pub fn load_as(model: &mut Model, path: impl AsRef<Path>, format: &Format) -> Result<()> {
     let path = path.as_ref();
-    let entries = format.entries(model)?;
-    let longest = size_of_val(model.params()).saturating_add(size_of::<u64>() + LONGEST_HEADER);
-    let bytes = bounded::read(path, longest)?;
+    load_from(model, path, bounded::open(path)?, format)
+}
+
+/// Reads parameters like [`load_as`] from anything, called `name` in errors.
+///
+/// ```
+/// use convlane::io::safetensors::{Format, load_from, to_bytes};
+/// use convlane::prelude::*;
+///
+/// let layers = Sequential::new(Shape::Flat(3)).layer(Dense::new(2));
+/// let (model, mut other) = (layers.clone().build(Seed(1))?, layers.build(Seed(2))?);
+/// let bytes = to_bytes(&model, &Format::keras())?;
+/// load_from(&mut other, "memory", &bytes[..], &Format::keras())?;
+/// assert_eq!(model.params(), other.params());
+/// # Ok::<(), convlane::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`load_as`].
+pub fn load_from(model: &mut Model, name: impl AsRef<Path>, bytes: impl Read, format: &Format) -> Result<()> {
+    let (name, entries) = (name.as_ref(), format.entries(model)?);
+    let longest = size_of_val(model.params()).saturating_add(size_of::<u64>() + SLACK);
+    let bytes = bounded::read(name, bytes, longest)?;
     if bytes.len() > longest {
-        return Err(Error::file(path, format!("is longer than {longest} bytes, the most for weights of the model")));
+        return Err(Error::file(name, format!("is longer than {longest} bytes, the most for weights of the model")));
     }
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| Error::file(path, format!("no safetensors file: {e}")))?;
-    let params = tensors::values(&entries, "", &file).map_err(|problem| Error::file(path, problem))?;
-    if file.len() != entries.len() {
-        return Err(Error::file(path, format!("has {} tensors, the model {}", file.len(), entries.len())));
-    }
+    let params = parse(&entries, &bytes).map_err(|problem| Error::file(name, problem))?;
     model.params_mut().copy_from_slice(&params);
     Ok(())
+}
+
+/// The parameters that a file holds.
+fn parse(entries: &[Entry], bytes: &[u8]) -> std::result::Result<Vec<f32>, String> {
+    let (header, longest) =
+        (bytes.first_chunk().map_or(0, |&len| u64::from_le_bytes(len)), longest_header(entries.len()));
+    if header > longest as u64 {
+        return Err(format!("no safetensors file: a header of {header} bytes, the most for the model is {longest}"));
+    }
+    let file = SafeTensors::deserialize(bytes).map_err(|e| format!("no safetensors file: {e}"))?;
+    let params = tensors::values(entries, "", &file)?;
+    if file.len() != entries.len() {
+        return Err(format!("has {} tensors, the model {}", file.len(), entries.len()));
+    }
+    Ok(params)
 }

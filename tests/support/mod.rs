@@ -2,6 +2,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod cases;
+pub mod direct;
 pub mod geometry;
 pub mod net;
 pub mod nets;
@@ -14,3 +15,4 @@ pub mod threads;
 pub mod tolerance;
 pub mod transforms;
 pub mod way;
+pub mod winograd;

@@ -15,6 +15,9 @@ const FORMAT: (&str, &str) = ("format", "convlane-2");
 /// Of how many epochs the file knows loss and accuracy, the last ones.
 const EPOCHS: usize = 10_000;
 
+/// A bound on the bytes of a line; errors show them.
+const LONGEST_LINE: usize = 1024;
+
 /// A bound on the bytes that those take: `f64` as text is long where it is far from 1.
 pub(super) const LONGEST_HISTORY: usize = 256 * EPOCHS;
 
@@ -104,15 +107,18 @@ pub(super) fn read<'a>(model: &Model, lines: impl Iterator<Item = &'a str>) -> R
 /// The results of the last of so many epochs.
 fn read_history<'a>(completed: usize, lines: &mut Lines<impl Iterator<Item = &'a str>>) -> Result<History, String> {
     let known: usize = lines.value("history")?;
+    if known > EPOCHS {
+        return Err(format!("has results of {known} epochs, the most is {EPOCHS}"));
+    }
     let before = completed.checked_sub(known).ok_or_else(|| format!("has results of {known} epochs of {completed}"))?;
-    let epochs = (before + 1..=completed).map(|epoch| {
+    let epochs = (before..completed).map(|before| {
         let text = lines.text("epoch")?;
         let result = |text: &str| if text == "none" { Ok(None) } else { parse("epoch", text).map(Some) };
         let results: Vec<Option<f64>> = text.split(' ').map(result).collect::<Result<_, _>>()?;
         let [Some(loss), Some(accuracy), val_loss, val_accuracy] = results[..] else {
             return Err(no_value("epoch", text));
         };
-        Ok(Epoch { epoch, loss, accuracy, val_loss, val_accuracy, seconds: 0.0 })
+        Ok(Epoch { epoch: before + 1, loss, accuracy, val_loss, val_accuracy, seconds: 0.0 })
     });
     Ok(History { epochs: epochs.collect::<Result<_, _>>()? })
 }
@@ -144,6 +150,9 @@ impl<'a, I: Iterator<Item = &'a str>> Lines<I> {
     /// The value of the next line, which must be that of `name`.
     fn text(&mut self, name: &str) -> Result<&'a str, String> {
         let line = self.0.next().unwrap_or("nothing");
+        if line.len() > LONGEST_LINE {
+            return Err(format!("has {} bytes in the place of {name}", line.len()));
+        }
         let value = line.strip_prefix(name).and_then(|rest| rest.strip_prefix(' '));
         value.ok_or_else(|| format!("has {line:?} in the place of {name}"))
     }
