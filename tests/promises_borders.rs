@@ -34,11 +34,14 @@ fn goes_where_the_formula_says(pass: &Pass, every: usize, seed: u64) {
 fn kernels(c: usize, n: usize) -> Vec<Pass> {
     let (image, name) = (Shape::hwc(3, 4, c), "poisoned");
     let conv = |conv: Conv2d| pass::conv2d(&Case { name, n, shape: conv.shape(image).unwrap() }).all();
+    let direct = |conv: Conv2d| pass::direct(&Case { name, n, shape: conv.shape(image).unwrap() }).all();
     let pool = |pool: Pool2d| {
         let shape = Pool2dShape::new(image, &pool.window).unwrap();
         pass::pool2d(&Case { name, n, shape })
     };
     let mut passes = [conv(Conv2d::new(3, 3).same()), conv(Conv2d::new(c, (2, 3)).groups(c).stride((1, 2)))].concat();
+    // Direct kernels take sixteen output channels or more at every level.
+    passes.extend(direct(Conv2d::new(15 + c, (3, 2)).same()));
     passes.extend(pass::dense(&Case { name, n, shape: DenseShape::new(c, 5).unwrap() }).all());
     passes.extend([pool(AvgPool2d::new(2)), pool(MaxPool2d::new(3).stride(2).same())].concat());
     let rows = Case { name, n, shape: c };
@@ -59,9 +62,10 @@ fn what_is_not_finite_goes_where_the_formula_says() {
 
 #[test]
 fn no_sample_sees_another() {
-    let values = ((shapes::conv2d(), shapes::dense(), shapes::pool2d(), shapes::rows()), any::<u64>());
-    for_all("samples full of NaN", cases(50, 1000), &values, |((conv, dense, pool, rows), seed)| {
-        let mut passes = [pass::conv2d(&conv).all(), pass::dense(&dense).all()].concat();
+    let affine = (shapes::conv2d(), shapes::direct(), shapes::dense());
+    let values = ((affine, shapes::pool2d(), shapes::rows()), any::<u64>());
+    for_all("samples full of NaN", cases(50, 1000), &values, |(((conv, direct, dense), pool, rows), seed)| {
+        let mut passes = [pass::conv2d(&conv).all(), pass::direct(&direct).all(), pass::dense(&dense).all()].concat();
         passes.extend(pass::pool2d(&pool));
         passes.extend(pass::ACTIVATIONS.iter().flat_map(|&activation| pass::activation(activation, &rows)));
         passes.extend(pass::cross_entropy(&rows));

@@ -32,6 +32,11 @@ fn convolutions() {
 }
 
 #[test]
+fn direct_convolutions() {
+    close("direct convolutions", shapes::direct(), |case| pass::direct(case).all());
+}
+
+#[test]
 fn dense_layers() {
     close("dense layers", shapes::dense(), |case| pass::dense(case).all());
 }

@@ -35,6 +35,11 @@ fn convolutions() {
 }
 
 #[test]
+fn direct_convolutions() {
+    same_bits("direct convolutions", shapes::direct(), |case| pass::direct(case).all());
+}
+
+#[test]
 fn dense_layers() {
     same_bits("dense layers", shapes::dense(), |case| pass::dense(case).all());
 }
@@ -109,6 +114,9 @@ fn gradients_are_adjoint() {
     let seed = any::<u64>;
     for_all("adjoint convolutions", cases, &(shapes::conv2d(), seed()), |(case, seed)| {
         is_adjoint(&pass::conv2d(&case), seed);
+    });
+    for_all("adjoint direct convolutions", cases, &(shapes::direct(), seed()), |(case, seed)| {
+        is_adjoint(&pass::direct(&case), seed);
     });
     for_all("adjoint dense layers", cases, &(shapes::dense(), seed()), |(case, seed)| {
         is_adjoint(&pass::dense(&case), seed);

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use convlane::Level;
+use convlane::kernels::nhwc::direct;
 use convlane::shape::{Conv2dShape, DenseShape, Padding, Pool2dShape, Shape, Size2, Window};
 use proptest::prelude::*;
 
@@ -64,6 +66,17 @@ fn case<S>(n: usize, cost: usize, shape: S) -> Option<Case<S>> {
 pub fn conv2d() -> impl Strategy<Value = Case<Conv2dShape>> {
     (batch(), image(), channels(), window()).prop_filter_map("no fit", |(n, image, (groups, c, oc), window)| {
         let shape = Conv2dShape::new(Shape::hwc(image.h, image.w, c), oc, groups, &window).ok()?;
+        case(n, shape.multiply_adds().max(shape.x_len()), shape)
+    })
+}
+
+/// Convolutions that direct kernels of NHWC support: of a vector or more of output channels in a group.
+pub fn direct() -> impl Strategy<Value = Case<Conv2dShape>> {
+    let groups = prop_oneof![3 => Just(1usize), 1 => 2..=3usize];
+    let channels = groups.prop_flat_map(|groups| (Just(groups), 1..=CHANNELS / groups, 8..=CHANNELS / groups));
+    (batch(), image(), channels, window()).prop_filter_map("no fit", |(n, image, (groups, c, oc), window)| {
+        let shape = Conv2dShape::new(Shape::hwc(image.h, image.w, groups * c), groups * oc, groups, &window).ok()?;
+        Level::available().all(|level| direct::is_supported(level, &shape)).then_some(())?;
         case(n, shape.multiply_adds().max(shape.x_len()), shape)
     })
 }

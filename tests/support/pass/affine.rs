@@ -1,13 +1,13 @@
 //! Layers `y = x w + b`: convolutions and dense layers.
 
 use convlane::kernels::lanes;
-use convlane::kernels::nhwc::{conv2d, dense};
+use convlane::kernels::nhwc::{conv2d, dense, direct};
 use convlane::layer::Activation;
 use convlane::reference;
 use convlane::shape::{Conv2dShape, DenseShape};
 
 use super::super::geometry::Case;
-use super::super::tensor::{added, overwritten, with_scratch};
+use super::super::tensor::{Tensor, added, overwritten, with_scratch};
 use super::super::way::{Data, How, Way, nhwc, pick};
 use super::{Pass, concat, from_start};
 
@@ -18,13 +18,16 @@ fn relu(x: &[f64]) -> Vec<f64> {
 /// A layer `y = x w + b`: its kernels and their specification.
 trait Affine: Copy + Send + Sync + 'static {
     const NAME: &'static str;
+    /// Its kernels, and those of them that write nothing below a floor.
+    const HOWS: &'static [How] = &How::ALL;
+    const FLOORED: &'static [How] = &[How::Lanes];
     /// Lengths of `x`, `w`, `b` and `y`, for one sample.
     fn lens(&self) -> [usize; 4];
     /// Terms of the sums behind one number of `y`, of `dx` and of `dw`.
     fn terms(&self) -> [usize; 3];
 
     fn forward(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]);
-    /// The same in lanes, and nothing below `floor`.
+    /// The same, and nothing below `floor`.
     fn floored(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, floor: f32, y: &mut [f32]);
     fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]);
     fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>);
@@ -97,6 +100,68 @@ impl Case<Conv2dShape> {
         let par = way.how == How::Par;
         let len = if par { conv2d::par::scratch_len(shape, *n) } else { conv2d::scratch_len(shape) };
         with_scratch(len, kernel);
+    }
+}
+
+/// A convolution by the direct kernels of NHWC, on weights packed for the pass.
+#[derive(Clone, Copy)]
+struct Direct(Conv2dShape);
+
+impl Case<Direct> {
+    /// The same convolution by any kernel.
+    fn any(&self) -> Case<Conv2dShape> {
+        Case { name: self.name, n: self.n, shape: self.shape.0 }
+    }
+
+    fn pack(&self, way: Way, pass: direct::Pass, w: &[f32]) -> Tensor {
+        let (level, shape) = (way.level, &self.shape.0);
+        overwritten(direct::packed_len(level, shape, pass), |packed| {
+            nhwc!(way, direct::pack)(level, shape, pass, w, packed)
+        })
+    }
+}
+
+impl Affine for Case<Direct> {
+    const NAME: &'static str = "direct";
+    const HOWS: &'static [How] = &[How::Serial, How::Par];
+    const FLOORED: &'static [How] = Self::HOWS;
+
+    fn lens(&self) -> [usize; 4] {
+        self.any().lens()
+    }
+
+    fn terms(&self) -> [usize; 3] {
+        self.any().terms()
+    }
+
+    fn forward(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, y: &mut [f32]) {
+        self.floored(way, x, w, b, f32::NEG_INFINITY, y);
+    }
+
+    fn floored(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, floor: f32, y: &mut [f32]) {
+        let packed = self.pack(way, direct::Pass::Forward, w);
+        nhwc!(way, direct::forward)(way.level, &self.shape.0, self.n, x, &packed, b, floor, y);
+    }
+
+    fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+        let packed = self.pack(way, direct::Pass::BackwardInput, w);
+        nhwc!(way, direct::backward_input)(way.level, &self.shape.0, self.n, dy, &packed, dx);
+    }
+
+    fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>) {
+        nhwc!(way, direct::backward_params)(way.level, &self.shape.0, self.n, x, dy, dw, db);
+    }
+
+    fn reference_forward(&self, x: &[f64], w: &[f64], b: Option<&[f64]>) -> Vec<f64> {
+        self.any().reference_forward(x, w, b)
+    }
+
+    fn reference_backward_input(&self, dy: &[f64], w: &[f64]) -> Vec<f64> {
+        self.any().reference_backward_input(dy, w)
+    }
+
+    fn reference_backward_params(&self, x: &[f64], dy: &[f64]) -> (Vec<f64>, Vec<f64>) {
+        self.any().reference_backward_params(x, dy)
     }
 }
 
@@ -183,6 +248,7 @@ impl AffinePasses {
                 move |way, [x, w, b]| overwritten(way.len(n, y), |y| op.forward(way, x, w, Some(b), y)),
                 move |[x, w, b]| op.reference_forward(x, w, Some(b)),
             )
+            .only(<Case<S>>::HOWS)
             .sums(terms[0] + 1),
             forward_no_bias: Pass::new(
                 &pass("forward_no_bias"),
@@ -192,6 +258,7 @@ impl AffinePasses {
                 move |way, [x, w]| overwritten(way.len(n, y), |y| op.forward(way, x, w, None, y)),
                 move |[x, w]| op.reference_forward(x, w, None),
             )
+            .only(<Case<S>>::HOWS)
             .sums(terms[0]),
             forward_relu: Pass::new(
                 &pass("forward_relu"),
@@ -201,7 +268,7 @@ impl AffinePasses {
                 move |way, [x, w, b]| overwritten(way.len(n, y), |y| op.floored(way, x, w, Some(b), 0.0, y)),
                 move |[x, w, b]| relu(&op.reference_forward(x, w, Some(b))),
             )
-            .only(&[How::Lanes])
+            .only(<Case<S>>::FLOORED)
             .sums(terms[0] + 1),
             backward_input: Pass::new(
                 &pass("backward_input"),
@@ -211,6 +278,7 @@ impl AffinePasses {
                 move |way, [dy, w]| overwritten(way.len(n, x), |dx| op.backward_input(way, dy, w, dx)),
                 move |[dy, w]| op.reference_backward_input(dy, w),
             )
+            .only(<Case<S>>::HOWS)
             .sums(terms[1]),
             backward_params: Pass::new(
                 &pass("backward_params"),
@@ -226,6 +294,7 @@ impl AffinePasses {
                     from_start(&[dw, db])
                 },
             )
+            .only(<Case<S>>::HOWS)
             .sums(terms[2] + 1),
             backward_weights: Pass::new(
                 &pass("backward_weights"),
@@ -238,6 +307,7 @@ impl AffinePasses {
                 },
                 move |[x, dy]| from_start(&[op.reference_backward_params(x, dy).0]),
             )
+            .only(<Case<S>>::HOWS)
             .sums(terms[2] + 1),
         }
     }
@@ -250,6 +320,11 @@ impl AffinePasses {
 
 pub fn conv2d(case: &Case<Conv2dShape>) -> AffinePasses {
     AffinePasses::new(case)
+}
+
+/// The same by direct kernels of NHWC, which must support it at every level.
+pub fn direct(case: &Case<Conv2dShape>) -> AffinePasses {
+    AffinePasses::new(&Case { name: case.name, n: case.n, shape: Direct(case.shape) })
 }
 
 pub fn dense(case: &Case<DenseShape>) -> AffinePasses {

@@ -13,7 +13,7 @@ use super::geometry::Case;
 use super::tensor::{START, Tensor};
 use super::tolerance;
 use super::way::{Data, How, Way};
-pub use affine::{AffinePasses, conv2d, dense};
+pub use affine::{AffinePasses, conv2d, dense, direct};
 pub use pool::{avg_pool2d, max_pool2d, pool2d};
 pub use rows::{ACTIVATIONS, ELEMENT_WISE, activation, by_block, cross_entropy, sgd};
 
