@@ -333,6 +333,27 @@ fn what_is_not_supported() {
     }
 }
 
+#[test]
+fn wide_layers_and_enough_tiles_pay() {
+    let pays = |level, n, size, channels, filters| {
+        let shape = Conv2d::new(filters, 3).same().shape(Shape::hwc(size, size, channels)).unwrap();
+        winograd::pays(level, &shape, n)
+    };
+    for level in Level::available() {
+        let is_fast = level != Level::scalar();
+        // The 3 x 3 lines of the layer table, and what is about as narrow as pays.
+        for (n, size, channels) in
+            [(64, 32, 32), (64, 16, 64), (64, 8, 128), (8, 56, 64), (8, 28, 128), (8, 14, 256), (64, 16, 16)]
+        {
+            assert_eq!(pays(level, n, size, channels, channels), is_fast, "{level}: {n} {size} {channels}");
+        }
+        assert!(!pays(level, 64, 16, 8, 8), "narrow");
+        assert!(!pays(level, 64, 5, 64, 64), "tiles that are mostly beyond the image");
+        assert!(!pays(level, 1, 14, 256, 256), "weights of few uses");
+        assert!(!pays(level, 64, 32, 3, 32), "not supported");
+    }
+}
+
 /// The bits of what is not near a NaN are those without it.
 #[test]
 fn a_nan_taints_its_tiles_alone() {

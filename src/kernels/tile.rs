@@ -559,6 +559,25 @@ mod tests {
     }
 
     #[test]
+    fn patches_fit_to_the_last_and_not_beyond() {
+        let right = Patch { rows: 0..3, cols: 1..3, at: 5, row: 20, col: 7 };
+        // The last of three rows and two columns ends at 5 + 40 + 7 + 9.
+        let fits = |patch: &Patch, len| patch.fit(3, 9, len);
+        assert!(fits(&right, 61) && !fits(&right, 60));
+        for wrong in [
+            Patch { rows: 1..1, ..right.clone() },
+            Patch { cols: Range { start: 2, end: 1 }, ..right.clone() },
+            Patch { rows: 1..4, ..right.clone() },
+            Patch { cols: 2..4, ..right.clone() },
+            Patch { at: usize::MAX, ..right.clone() },
+            Patch { row: usize::MAX / 2 + 1, ..right.clone() },
+            Patch { col: usize::MAX, ..right.clone() },
+        ] {
+            assert!(!fits(&wrong, 1000), "{wrong:?}");
+        }
+    }
+
+    #[test]
     #[should_panic(expected = "Walk")]
     fn a_walk_that_wraps_is_refused() {
         let far = 1 << (usize::BITS - 2);

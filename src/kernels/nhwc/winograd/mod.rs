@@ -42,11 +42,13 @@
 //! # Source
 //! Lavin, Gray: [Fast Algorithms for Convolutional Neural Networks](https://arxiv.org/abs/1509.09308) (2015).
 
+mod cost;
 mod gather;
 mod params;
 mod tiles;
 mod weights;
 
+pub use self::cost::pays;
 use self::gather::Gather;
 use self::params::Params;
 use super::add_rows;
