@@ -19,10 +19,10 @@ pub struct Options {
     /// Directory of four files named as MNIST's, plain or gz [default: the bundled MNIST]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
-    /// Fetches MNIST or another dataset, unless it was fetched before
+    /// Fetches mnist or fashion-mnist, unless it was fetched before [default: mnist]
     #[cfg(feature = "download")]
-    #[arg(long, value_name = "mnist|fashion-mnist", value_parser = source, num_args = 0..=1,
-          default_missing_value = "mnist", conflicts_with = "data")]
+    #[arg(long, value_name = "NAME", value_parser = source, num_args = 0..=1, default_missing_value = "mnist",
+          conflicts_with = "data")]
     pub download: Option<Source>,
     /// Classes to tell apart [default: as many as the labels need]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
