@@ -20,16 +20,16 @@ ROOT = Path(__file__).resolve().parents[2]
 TINY = (6, 5, 2)
 
 
-def keras_lenet5():
+def keras_lenet5(activation="relu"):
     return keras.Sequential([
         layers.Input((28, 28, 1)),
-        layers.Conv2D(6, 5, activation="relu", name="conv2d"),
+        layers.Conv2D(6, 5, activation=activation, name="conv2d"),
         layers.AveragePooling2D(2),
-        layers.Conv2D(16, 5, activation="relu", name="conv2d_1"),
+        layers.Conv2D(16, 5, activation=activation, name="conv2d_1"),
         layers.AveragePooling2D(2),
         layers.Flatten(),
-        layers.Dense(120, activation="relu", name="dense"),
-        layers.Dense(84, activation="relu", name="dense_1"),
+        layers.Dense(120, activation=activation, name="dense"),
+        layers.Dense(84, activation=activation, name="dense_1"),
         layers.Dense(10, name="dense_2"),
     ])
 
