@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use super::Engine;
 use super::lower::{Op, Step};
-use super::ways::Way;
+use super::ways::{Way, Ways};
 use crate::error::{Error, Result};
 use crate::kernels::lanes::winograd;
-use crate::kernels::nhwc::{conv2d, depthwise};
+use crate::kernels::nhwc::{self, conv2d, depthwise, direct::Pass};
 use crate::shape::MAX_LEN;
 use crate::simd::Level;
 
@@ -47,12 +47,11 @@ pub(super) const MIN_GROUPS: usize = 8;
 impl Arena {
     /// The arena for batches of up to `batch` samples; depends on the network, the batch and the options alone.
     pub fn new(engine: Engine, level: Level, steps: &[Step], batch: usize) -> Result<Self> {
-        let widest = steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1);
         let in_lanes = engine == Engine::Lanes;
         let group = match in_lanes {
             true => MAX_GROUP,
             false if steps.iter().any(|step| step.shared) => batch,
-            false => samples_of_group(steps, widest, batch),
+            false => samples_of_group(steps, batch),
         };
 
         let mut len = 0usize;
@@ -65,7 +64,7 @@ impl Arena {
         let lens = [steps[0].x_len].into_iter().chain(steps.iter().map(|step| step.y_len));
         let values = lens.map(|len| place(samples(len)?)).collect::<Result<_>>()?;
         let signs = steps.iter().map(|step| place(group / level.lanes() * signs_len(step))).collect::<Result<_>>()?;
-        let widest = if in_lanes { widest_outside(steps) } else { widest };
+        let widest = if in_lanes { widest_outside(steps) } else { widest(steps) };
         let gradients = [place(samples(widest)?)?, place(samples(widest)?)?];
         let output = place(if in_lanes { samples(steps[steps.len() - 1].y_len)? } else { 0 })?;
         let scratch_lens: Vec<usize> = steps.iter().map(|step| scratch_len(engine, level, step, group)).collect();
@@ -85,6 +84,11 @@ impl Arena {
     }
 }
 
+/// The longest value.
+fn widest(steps: &[Step]) -> usize {
+    steps.iter().map(|step| step.x_len.max(step.y_len)).max().unwrap_or(1)
+}
+
 /// The longest value whose gradient does not take its own place.
 fn widest_outside(steps: &[Step]) -> usize {
     let inputs = steps.iter().filter(|step| !step.through).map(|step| step.x_len);
@@ -92,7 +96,8 @@ fn widest_outside(steps: &[Step]) -> usize {
 }
 
 /// Samples of a group that are computed one after the other.
-fn samples_of_group(steps: &[Step], widest: usize, batch: usize) -> usize {
+pub(super) fn samples_of_group(steps: &[Step], batch: usize) -> usize {
+    let widest = widest(steps);
     // Without activations, so that groups are the same fused and not.
     let computed = steps.iter().filter(|step| !matches!(step.op, Op::Activation));
     let lens = computed.map(|step| step.y_len).chain([steps[0].x_len, widest, widest]);
@@ -113,6 +118,13 @@ fn scratch_len(engine: Engine, level: Level, step: &Step, group: usize) -> usize
     match (engine, step.op) {
         (Engine::Lanes, Op::Conv2d(shape)) if step.ways.contain(Way::Fast) => winograd::scratch_len(level, &shape),
         (Engine::Lanes, _) => 0,
+        (_, Op::Conv2d(shape)) if step.ways == Ways::FAST => {
+            let passes = [Pass::Forward, Pass::BackwardInput].map(|pass| {
+                let threads = if step.shared { MIN_GROUPS } else { 1 };
+                nhwc::winograd::scratch_len(level, &shape, pass).saturating_mul(threads)
+            });
+            passes.into_iter().fold(nhwc::winograd::params_scratch_len(level, &shape), usize::max)
+        }
         (_, Op::Conv2d(shape)) if step.ways.contain(Way::Columns) => conv2d::scratch_len(&shape),
         (_, Op::Conv2d(shape)) if step.shared && step.ways.contain(Way::Depthwise) => {
             depthwise::par::scratch_len(&shape, group)

@@ -3,10 +3,11 @@
 //! The choice depends on the network, the batch size, the level and the constants below alone, never on threads, caches or
 //! a clock, so that neither do the bits.
 
-use super::arena::MAX_GROUP;
+use super::arena::{MAX_GROUP, samples_of_group};
 use super::lower::{Op, Step};
-use super::ways::Way;
+use super::ways::{Way, Ways};
 use super::{Algorithm, Engine};
+use crate::shape::Conv2dShape;
 use crate::simd::Level;
 
 /// What a multiply-add costs, in tenths of one in lanes by the direct algorithm; a block of lanes costs the same however few
@@ -15,6 +16,7 @@ use crate::simd::Level;
 const IN_LANES: u128 = 10;
 const FAST_IN_LANES: u128 = 7;
 const DIRECT: u128 = 11;
+const FAST: u128 = 6;
 /// By im2col and products of matrices: more, the fewer the output channels.
 const COLUMNS: u128 = 10;
 const COLUMNS_OF_ONE_CHANNEL: u128 = 780;
@@ -32,8 +34,10 @@ impl Engine {
         }
         let values = steps.iter().fold(steps[0].x_len, |sum, step| sum.saturating_add(step.y_len));
         let fits = values.saturating_mul(MAX_GROUP) <= MAX_GROUP_LEN;
+        let group = samples_of_group(steps, batch);
         let cost = |engine: Engine, samples: usize| {
-            let step = |(index, step): (usize, &Step)| cost(engine, algorithm, step, index == 0, level);
+            let ways = |index: usize, shape: &Conv2dShape| algorithm.ways(engine, shape, index == 0, group, level);
+            let step = |(index, step): (usize, &Step)| cost(engine, step, |shape| ways(index, shape));
             steps.iter().enumerate().map(step).fold(0, u128::saturating_add).saturating_mul(samples as u128)
         };
         let lanes = level.lanes();
@@ -43,11 +47,12 @@ impl Engine {
 }
 
 /// What a step costs a sample.
-fn cost(engine: Engine, algorithm: Algorithm, step: &Step, is_first: bool, level: Level) -> u128 {
+fn cost(engine: Engine, step: &Step, ways: impl Fn(&Conv2dShape) -> Ways) -> u128 {
     let factor = match (engine, step.op) {
-        (_, Op::Conv2d(shape)) => match (engine, algorithm.ways(engine, &shape, is_first, level).forward) {
+        (_, Op::Conv2d(shape)) => match (engine, ways(&shape).forward) {
             (Engine::Lanes, Way::Fast) => FAST_IN_LANES,
             (Engine::Lanes, _) => IN_LANES,
+            (_, Way::Fast) => FAST,
             (_, Way::Columns) => COLUMNS + COLUMNS_OF_ONE_CHANNEL / (shape.out_c / shape.groups) as u128,
             _ => DIRECT,
         },

@@ -46,7 +46,7 @@ use crate::layer::{Activation, Layer};
 use crate::optim::Sgd;
 use crate::shape::{Shape, product};
 use crate::simd::Level;
-use arena::Arena;
+use arena::{Arena, samples_of_group};
 use exec::Group;
 use lower::{Op, Step, lower, take_in_poolings};
 use memory::Memory;
@@ -91,8 +91,8 @@ pub enum Algorithm {
     Auto,
     /// Every product of the formula.
     Direct,
-    /// With fewer products and somewhat larger errors, wherever there is a way, which is on [`Engine::Lanes`]: see
-    /// [`winograd`](crate::kernels::lanes::winograd).
+    /// With fewer products and somewhat larger errors, wherever there is a way: see `winograd` of
+    /// [`lanes`](crate::kernels::lanes::winograd) and [`nhwc`](crate::kernels::nhwc::winograd).
     Fast,
 }
 
@@ -149,9 +149,10 @@ impl Plan {
             return Err(Error::Zero { what: "number of layers that compute" });
         }
         let engine = options.engine.choose(options.algorithm, &steps, batch, options.level);
+        let group = samples_of_group(&steps, batch);
         for (index, step) in steps.iter_mut().enumerate() {
             if let Op::Conv2d(shape) = &step.op {
-                step.ways = options.algorithm.ways(engine, shape, index == 0, options.level);
+                step.ways = options.algorithm.ways(engine, shape, index == 0, group, options.level);
             }
         }
         if engine == Engine::Nhwc {
@@ -463,6 +464,7 @@ impl Step {
             (Engine::Lanes, ..) if self.through => "lanes, in place".into(),
             (Engine::Lanes, ..) => "lanes".into(),
             (_, Op::Conv2d(_), Way::Columns) => "im2col+gemm".into(),
+            (_, Op::Conv2d(_), Way::Fast) => "nhwc F(4x4, 3x3)".into(),
             (_, Op::Conv2d(_), Way::Depthwise) if self.shared => "nhwc depthwise, shared".into(),
             (_, Op::Conv2d(_), Way::Direct) if self.shared => "nhwc direct, shared".into(),
             (_, Op::Conv2d(_), Way::Depthwise) => "nhwc depthwise".into(),

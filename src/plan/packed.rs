@@ -6,6 +6,7 @@ use super::lower::{Op, Step};
 use super::ways::Way;
 use crate::error::{Error, Result};
 use crate::kernels::nhwc::direct::{self, Pass};
+use crate::kernels::nhwc::winograd;
 use crate::shape::{Conv2dShape, MAX_LEN};
 use crate::simd::Level;
 
@@ -29,6 +30,7 @@ struct Job {
     step: usize,
     shape: Conv2dShape,
     pass: Pass,
+    fast: bool,
     place: Range<usize>,
 }
 
@@ -49,10 +51,12 @@ impl Packing {
             Pass::Forward => (&mut self.forward, step.ways.forward),
             Pass::BackwardInput => (&mut self.backward, step.ways.input),
         };
-        if way == Way::Direct && !(index == 0 && pass == Pass::BackwardInput) {
-            let end = self.len.checked_add(direct::packed_len(self.level, &shape, pass));
+        if matches!(way, Way::Direct | Way::Fast) && !(index == 0 && pass == Pass::BackwardInput) {
+            let fast = way == Way::Fast;
+            let packed_len = if fast { winograd::packed_len } else { direct::packed_len };
+            let end = self.len.checked_add(packed_len(self.level, &shape, pass));
             let end = end.filter(|&end| end <= MAX_LEN).ok_or(Error::TooLarge { what: "packed weights" })?;
-            jobs.push(Job { step: index, shape, pass, place: self.len..end });
+            jobs.push(Job { step: index, shape, pass, fast, place: self.len..end });
             self.len = end;
         }
         Ok(())
@@ -74,8 +78,9 @@ impl Packing {
 
     /// The same on the calling thread alone.
     pub fn all_here(&self, steps: &[Step], params: &[f32], packed: &mut [f32]) {
-        for Job { step, shape, pass, place } in self.forward.iter().chain(&self.backward) {
-            direct::pack(self.level, shape, *pass, &params[steps[*step].kernel.clone()], &mut packed[place.clone()]);
+        for Job { step, shape, pass, fast, place } in self.forward.iter().chain(&self.backward) {
+            let pack = if *fast { winograd::pack } else { direct::pack };
+            pack(self.level, shape, *pass, &params[steps[*step].kernel.clone()], &mut packed[place.clone()]);
         }
     }
 
@@ -83,8 +88,13 @@ impl Packing {
     fn run(&self, jobs: &[Job], steps: &[Step], params: &[f32], packed: &mut [f32]) {
         match jobs {
             [] => {}
-            [Job { step, shape, pass, place }] => {
-                let pack = if place.len() < SPLIT_LEN { direct::pack } else { direct::par::pack };
+            [Job { step, shape, pass, fast, place }] => {
+                let pack = match (fast, place.len() < SPLIT_LEN) {
+                    (true, true) => winograd::pack,
+                    (true, false) => winograd::par::pack,
+                    (false, true) => direct::pack,
+                    (false, false) => direct::par::pack,
+                };
                 pack(self.level, shape, *pass, &params[steps[*step].kernel.clone()], &mut packed[..place.len()]);
             }
             _ => {

@@ -4,7 +4,7 @@
 
 use super::{Algorithm, Engine};
 use crate::kernels::lanes::winograd;
-use crate::kernels::nhwc::{depthwise, direct};
+use crate::kernels::nhwc::{self, depthwise, direct};
 use crate::shape::Conv2dShape;
 use crate::simd::Level;
 
@@ -73,12 +73,30 @@ impl Ways {
 }
 
 impl Algorithm {
-    /// How the passes of a convolution are to be computed; the first one needs no gradient of its input.
-    pub(super) fn ways(self, engine: Engine, shape: &Conv2dShape, is_first: bool, level: Level) -> Ways {
+    /// How the passes of a convolution are to be computed, on groups of so many samples; the first one needs no gradient of
+    /// its input.
+    pub(super) fn ways(
+        self,
+        engine: Engine,
+        shape: &Conv2dShape,
+        is_first: bool,
+        samples: usize,
+        level: Level,
+    ) -> Ways {
         match engine {
             Engine::Lanes if self.is_fast(shape, is_first, level) => Ways::FAST,
             Engine::Lanes => Ways::DIRECT,
-            _ => nhwc(shape, is_first, level),
+            _ if self.is_fast_in_nhwc(shape, samples, level) => Ways::FAST,
+            _ => of_all_products(shape, is_first, level),
+        }
+    }
+
+    /// Whether a convolution of NHWC is to be computed with fewer products.
+    fn is_fast_in_nhwc(self, shape: &Conv2dShape, samples: usize, level: Level) -> bool {
+        match self {
+            Algorithm::Auto => nhwc::winograd::pays(level, shape, samples),
+            Algorithm::Direct => false,
+            Algorithm::Fast => nhwc::winograd::is_supported(level, shape),
         }
     }
 
@@ -107,8 +125,8 @@ fn is_faster(shape: &Conv2dShape, is_first: bool, level: Level) -> bool {
     direct.saturating_mul(SAVING.1) >= fast.saturating_mul(SAVING.0)
 }
 
-/// The ways of samples one after the other. At the level scalar, matrix products are not.
-fn nhwc(shape: &Conv2dShape, is_first: bool, level: Level) -> Ways {
+/// The ways of samples one after the other that save no products. At the level scalar, matrix products are not.
+fn of_all_products(shape: &Conv2dShape, is_first: bool, level: Level) -> Ways {
     if depthwise::is_supported(level, shape) {
         return Ways::all(Way::Depthwise);
     }

@@ -2,12 +2,16 @@
 
 use super::{Backward, Forward};
 use crate::kernels::activation;
-use crate::kernels::nhwc::{avg_pool2d, conv2d, dense, depthwise, direct, max_pool2d};
+use crate::kernels::nhwc::direct::Pass;
+use crate::kernels::nhwc::{avg_pool2d, conv2d, dense, depthwise, direct, max_pool2d, winograd};
 use crate::layer::Activation;
-use crate::plan::lower::Op;
+use crate::plan::arena::MIN_GROUPS;
+use crate::plan::lower::{Op, Step};
 use crate::plan::profile::{Clock, Part};
 use crate::plan::record::Record;
 use crate::plan::ways::Way;
+use crate::shape::Conv2dShape;
+use crate::simd::Level;
 
 pub(super) fn forward(pass: Forward<'_>) {
     let Forward { level, n, step, x, w, packed, b, y, scratch, .. } = pass;
@@ -19,6 +23,10 @@ pub(super) fn forward(pass: Forward<'_>) {
                 Way::Direct => {
                     let run = if step.shared { direct::par::forward } else { direct::forward };
                     run(level, shape, n, x, packed, b, floor, y)
+                }
+                Way::Fast => {
+                    let run = if step.shared { winograd::par::forward } else { winograd::forward };
+                    run(level, shape, n, x, packed, b, floor, y, of_threads(level, step, shape, Pass::Forward, scratch))
                 }
                 Way::Depthwise => {
                     let run = if step.shared { depthwise::par::forward } else { depthwise::forward };
@@ -51,6 +59,11 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
                     let run = if step.shared { direct::par::backward_params } else { direct::backward_params };
                     run(level, shape, n, x, dy, dw, db)
                 }
+                Way::Fast => {
+                    let run = if step.shared { winograd::par::backward_params } else { winograd::backward_params };
+                    let scratch = &mut scratch[..winograd::params_scratch_len(level, shape)];
+                    run(level, shape, n, x, dy, dw, db, scratch)
+                }
                 Way::Depthwise if step.shared => {
                     let scratch = &mut scratch[..depthwise::par::scratch_len(shape, n)];
                     depthwise::par::backward_params(level, shape, n, x, dy, dw, db, scratch);
@@ -64,6 +77,11 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
                     Way::Direct => {
                         let run = if step.shared { direct::par::backward_input } else { direct::backward_input };
                         run(level, shape, n, dy, packed, dx)
+                    }
+                    Way::Fast => {
+                        let run = if step.shared { winograd::par::backward_input } else { winograd::backward_input };
+                        let scratch = of_threads(level, step, shape, Pass::BackwardInput, scratch);
+                        run(level, shape, n, dy, packed, dx, scratch)
                     }
                     Way::Depthwise => {
                         let run = if step.shared { depthwise::par::backward_input } else { depthwise::backward_input };
@@ -87,4 +105,10 @@ pub(super) fn backward(pass: Backward<'_>, record: &mut Record<'_>, clock: &mut 
         Op::Activation => dx.copy_from_slice(dy),
     }
     clock.lap(Part::Backward(index));
+}
+
+/// The scratch of a fast pass: that of one thread, or of as many as may share the step.
+fn of_threads<'a>(level: Level, step: &Step, shape: &Conv2dShape, pass: Pass, scratch: &'a mut [f32]) -> &'a mut [f32] {
+    let threads = if step.shared { MIN_GROUPS } else { 1 };
+    &mut scratch[..threads * winograd::scratch_len(level, shape, pass)]
 }
