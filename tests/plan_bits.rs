@@ -85,14 +85,17 @@ fn shared_steps_have_the_same_bits() {
     for (input, layers, name) in
         [(Shape::hwc(16, 16, 48), conv, "direct"), (Shape::hwc(72, 72, 96), depthwise, "depthwise")]
     {
-        for (level, batch) in Level::available().flat_map(|level| [(level, 1), (level, 3)]) {
-            let plan = |engine| {
-                let options = PlanOptions { engine, algorithm: Algorithm::Direct, level, ..Default::default() };
+        let ways = [(1, Algorithm::Direct), (3, Algorithm::Direct), (3, Algorithm::Fast)];
+        for (level, (batch, algorithm)) in Level::available().flat_map(|level| ways.map(|way| (level, way))) {
+            let plan = |engine, algorithm| {
+                let options = PlanOptions { engine, algorithm, level, ..Default::default() };
                 Plan::new(input, &layers, batch, &options).unwrap()
             };
-            let [plan, lanes] = [Engine::Nhwc, Engine::Lanes].map(plan);
-            let (case, is_shared) = (Case::new(&plan, batch), plan.to_string().contains("shared"));
-            assert!(is_shared || level == Level::scalar() && name == "direct", "{plan}");
+            let (plan, lanes) = (plan(Engine::Nhwc, algorithm), plan(Engine::Lanes, Algorithm::Direct));
+            let (case, text) = (Case::new(&plan, batch), plan.to_string());
+            let by_columns = level == Level::scalar() && name == "direct" && algorithm == Algorithm::Direct;
+            assert!(text.contains("shared") || by_columns, "{plan}");
+            assert_eq!(text.contains("F(4x4, 3x3)"), name == "direct" && algorithm == Algorithm::Fast, "{plan}");
             let results = pools.each_ref().map(|pool| pool.install(|| all_results(&plan, &case)));
             assert!(results.iter().all(|other| *other == results[0]), "{plan}");
             let floats = |bits: &[u32]| bits.iter().map(|&bits| f32::from_bits(bits)).collect::<Vec<_>>();

@@ -281,7 +281,14 @@ fn a_plan_says_where_it_saves_products() {
     };
     assert_eq!(names(Engine::Lanes, Algorithm::Fast), [1, 1, 2]);
     assert_eq!(names(Engine::Lanes, Algorithm::Direct), [0, 0, 0]);
-    assert_eq!(names(Engine::Nhwc, Algorithm::Fast), [0, 0, 0]);
+    assert_eq!(names(Engine::Nhwc, Algorithm::Fast), [0, 0, 0], "too few channels");
+    let wide = [Conv2d::new(64, 3).same(), Conv2d::new(64, 3).same()].map(Layer::from);
+    for (algorithm, fast) in [(Algorithm::Direct, 0), (Algorithm::Auto, 1), (Algorithm::Fast, 1)] {
+        let options = PlanOptions { engine: Engine::Nhwc, algorithm, ..Default::default() };
+        let text = Plan::new(Shape::hwc(16, 16, 4), &wide, 16, &options).unwrap().to_string();
+        let fast = if Level::best() == Level::scalar() && algorithm == Algorithm::Auto { 0 } else { fast };
+        assert_eq!(text.matches("nhwc F(4x4, 3x3)").count(), fast, "{text}");
+    }
 }
 
 #[test]

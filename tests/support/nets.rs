@@ -17,9 +17,11 @@ pub const ENGINES: [(Engine, Algorithm); 3] =
 
 /// Every engine at every level.
 pub fn options() -> impl Iterator<Item = PlanOptions> {
-    ENGINES.into_iter().flat_map(|(engine, algorithm)| {
-        Level::available().map(move |level| PlanOptions { engine, algorithm, level, ..Default::default() })
-    })
+    ENGINES.into_iter().flat_map(|(engine, algorithm)| at_all_levels(engine, algorithm))
+}
+
+fn at_all_levels(engine: Engine, algorithm: Algorithm) -> impl Iterator<Item = PlanOptions> {
+    Level::available().map(move |level| PlanOptions { engine, algorithm, level, ..Default::default() })
 }
 
 pub fn lenet5() -> Vec<Layer> {
@@ -57,6 +59,7 @@ pub fn nets() -> Vec<(&'static str, Shape, Vec<Layer>)> {
     let wide = vec![
         Conv2d::new(20, 3).same().relu().into(),
         Conv2d::new(20, (2, 3)).groups(20).same().tanh().into(),
+        Conv2d::new(18, 3).same().relu().into(),
         Conv2d::new(3, 1).no_bias().relu().into(),
         Conv2d::new(35, 3).stride(2).same().relu().into(),
         Flatten.into(),
@@ -96,7 +99,9 @@ impl Setting {
     pub fn all(batches: &[(usize, usize)]) -> Vec<Self> {
         let mut settings = Vec::new();
         for (name, input, layers) in nets() {
-            for options in options() {
+            // Only one of the networks has a convolution that is fast in NHWC.
+            let fast = at_all_levels(Engine::Nhwc, Algorithm::Fast).filter(|_| name == "wide");
+            for options in options().chain(fast) {
                 settings.extend(batches.iter().map(|&(batch, n)| {
                     let (layers, options) = (layers.clone(), options.clone());
                     Setting { name, input, layers, options, batch, n }
