@@ -24,7 +24,7 @@ fn check(shape: &Conv2dShape, n: usize, seed: u64, spoilt: bool) {
         let dy = floats(blocks * pool.y_len());
         if spoilt {
             let at = x.len() / 2;
-            x.whole_mut()[at] = f32::NAN;
+            x[at] = f32::NAN;
         }
 
         let mut whole = overwritten(blocks * shape.y_len(), |y| {

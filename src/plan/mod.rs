@@ -115,7 +115,7 @@ pub struct PlanOptions {
     pub algorithm: Algorithm,
     /// The instructions that kernels use.
     pub level: Level,
-    /// Whether an activation is computed by the step before it; the results are the same.
+    /// Whether an activation, and in lanes a pooling, is computed by the step before it; the results are the same.
     pub fuse: bool,
 }
 
@@ -464,11 +464,14 @@ impl Step {
             (Engine::Lanes, ..) if self.through => "lanes, in place".into(),
             (Engine::Lanes, ..) => "lanes".into(),
             (_, Op::Conv2d(_), Way::Columns) => "im2col+gemm".into(),
-            (_, Op::Conv2d(_), Way::Fast) => "nhwc F(4x4, 3x3)".into(),
-            (_, Op::Conv2d(_), Way::Depthwise) if self.shared => "nhwc depthwise, shared".into(),
-            (_, Op::Conv2d(_), Way::Direct) if self.shared => "nhwc direct, shared".into(),
-            (_, Op::Conv2d(_), Way::Depthwise) => "nhwc depthwise".into(),
-            (_, Op::Conv2d(_), _) => "nhwc direct".into(),
+            (_, Op::Conv2d(_), way) => {
+                let way = match way {
+                    Way::Depthwise => "depthwise",
+                    Way::Fast => "F(4x4, 3x3)",
+                    _ => "direct",
+                };
+                format!("nhwc {way}{}", if self.shared { ", shared" } else { "" })
+            }
             (_, Op::Dense(_), _) => "gemm".into(),
             _ => "nhwc".into(),
         }

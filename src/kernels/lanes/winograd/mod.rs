@@ -16,6 +16,8 @@
 //! `A`, `G`: values of polynomials of four and of `k` coefficients at 0, 1, -1, 2, -2, for `k` = 5 also at 1/2, -1/2, and "at
 //! infinity", which is the leading coefficient. `B^T`: the transpose of the interpolation from values there.
 //!
+//! A ReLU and an average pooling of two by two after it can be done along: [`forward_pooled`], [`backward_pooled`].
+//!
 //! # Error
 //! At most `(K + 4 (k + 3)) 2^-24` times the same formula on the absolute values of everything in it, where `K` terms are summed
 //! between the transforms: `kh in_c / groups + 1` of the output, `kh out_c / groups + 2` of the gradient of the input, to which
