@@ -37,7 +37,8 @@ impl Predictor {
     /// Takes a model to be run on the engine [`Engine::Lanes`], at the level AVX2 if there is one: with a single sample, all
     /// lanes but one are idle, and AVX-512 has twice as many.
     ///
-    /// For LeNet-5 on a core of a Zen 4, a prediction takes 49 us so, 87 us with AVX-512, and 55 us on [`Engine::Nhwc`].
+    /// For LeNet-5 on a core of a Zen 4, a prediction takes 49 us so, 87 us with AVX-512, and 55 us on [`Engine::Nhwc`]
+    /// (`cargo bench --bench layers`).
     ///
     /// # Errors
     /// As [`Predictor::with_options`].

@@ -127,7 +127,7 @@ fn scratch_len(engine: Engine, level: Level, step: &Step, group: usize) -> usize
         }
         (_, Op::Conv2d(shape)) if step.ways.contain(Way::Columns) => conv2d::scratch_len(&shape),
         (_, Op::Conv2d(shape)) if step.shared && step.ways.contain(Way::Depthwise) => {
-            depthwise::par::scratch_len(&shape, group)
+            depthwise::par::checked_scratch_len(&shape, group).unwrap_or(usize::MAX)
         }
         _ => 0,
     }

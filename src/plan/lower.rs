@@ -106,7 +106,7 @@ fn fuse(mut steps: &[Step]) -> Vec<Step> {
     fused
 }
 
-/// The second part of the table, once it is known how convolutions are computed: a fast one with ReLU takes in a pooling
+/// The second part of the table, once it is known how convolutions are computed: in lanes, a fast one with ReLU takes in a pooling
 /// of two by two, after it in the network.
 pub(super) fn take_in_poolings(steps: &mut Vec<Step>) {
     for index in (1..steps.len()).rev() {

@@ -66,7 +66,8 @@ pub enum Engine {
     /// Whichever is expected to be fastest; depends on the network, the batch size and the level alone.
     #[default]
     Auto,
-    /// Images as they come; convolutions from registers, or as im2col and matrix products, whichever is expected to be faster.
+    /// Images as they come; convolutions with fewer products, from registers, or as im2col and matrix products, whichever
+    /// is expected to be fastest.
     Nhwc,
     /// An image in each SIMD lane, in blocks that run through the whole network.
     Lanes,
@@ -155,10 +156,10 @@ impl Plan {
                 step.ways = options.algorithm.ways(engine, shape, index == 0, group, options.level);
             }
         }
-        if engine == Engine::Nhwc {
-            split::mark(&mut steps, batch);
+        match engine {
+            Engine::Lanes => take_in_poolings(&mut steps),
+            _ => split::mark(&mut steps, batch),
         }
-        take_in_poolings(&mut steps);
         let arena = Arena::new(engine, options.level, &steps, batch)?;
         let packing = Packing::new(options.level, if engine == Engine::Lanes { &[] } else { &steps })?;
         let record = Layout::new(&steps, (engine == Engine::Lanes).then_some(options.level));

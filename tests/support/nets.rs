@@ -65,6 +65,13 @@ pub fn nets() -> Vec<(&'static str, Shape, Vec<Layer>)> {
         Flatten.into(),
         Dense::new(4).softmax().into(),
     ];
+    // A fast convolution before a pooling of two by two, on either engine.
+    let pooled = vec![
+        Conv2d::new(16, 3).same().relu().into(),
+        AvgPool2d::new(2).into(),
+        Flatten.into(),
+        Dense::new(3).softmax().into(),
+    ];
     let dense = vec![Flatten.into(), Dense::new(5).sigmoid().into(), Dense::new(2).softmax().into()];
     let conv = vec![Conv2d::new(4, 6).into(), Flatten.into()];
     let still = vec![Flatten.into(), Activation::Softmax.into()];
@@ -74,6 +81,7 @@ pub fn nets() -> Vec<(&'static str, Shape, Vec<Layer>)> {
         ("strided", Shape::hwc(13, 11, 3), strided),
         ("odd", Shape::hwc(8, 9, 2), odd),
         ("wide", Shape::hwc(5, 4, 3), wide),
+        ("pooled", Shape::hwc(6, 4, 16), pooled),
         ("dense", Shape::hwc(3, 1, 2), dense),
         ("conv", Shape::hwc(6, 6, 3), conv),
         ("still", Shape::hwc(1, 3, 1), still),
@@ -99,8 +107,8 @@ impl Setting {
     pub fn all(batches: &[(usize, usize)]) -> Vec<Self> {
         let mut settings = Vec::new();
         for (name, input, layers) in nets() {
-            // Only one of the networks has a convolution that is fast in NHWC.
-            let fast = at_all_levels(Engine::Nhwc, Algorithm::Fast).filter(|_| name == "wide");
+            // Only these networks have a convolution that is fast in NHWC.
+            let fast = at_all_levels(Engine::Nhwc, Algorithm::Fast).filter(|_| ["wide", "pooled"].contains(&name));
             for options in options().chain(fast) {
                 settings.extend(batches.iter().map(|&(batch, n)| {
                     let (layers, options) = (layers.clone(), options.clone());

@@ -31,7 +31,7 @@ use super::add_rows;
 use crate::kernels::check_len;
 use crate::kernels::taps::{Run, Segment, Side, Taps, runs, segments};
 use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
-use crate::shape::{Conv2dShape, batch_len};
+use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, MAX_LANES, Simd, dispatch};
 
 /// Whether a convolution is such, with a vector of channels or more.
@@ -292,7 +292,12 @@ pub mod par {
     /// # Panics
     /// If they overflow the address space.
     pub fn scratch_len(shape: &Conv2dShape, n: usize) -> usize {
-        batch_len(pieces(n), shape.w_len() + shape.out_c)
+        checked_scratch_len(shape, n).expect("scratch that fits the address space")
+    }
+
+    /// The same, if it does not overflow.
+    pub(crate) fn checked_scratch_len(shape: &Conv2dShape, n: usize) -> Option<usize> {
+        pieces(n).checked_mul(shape.w_len() + shape.out_c).filter(|&len| len <= MAX_LEN)
     }
 
     /// See [`super::backward_params`]. Partial gradients of the pieces are added in the order of the batch.

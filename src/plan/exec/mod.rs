@@ -1,4 +1,4 @@
-//! One group of samples through the steps, forward and backward, on one thread.
+//! One group of samples through the steps, forward and backward, on one thread, but for steps that threads share.
 
 mod lanes;
 mod nhwc;
