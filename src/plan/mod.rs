@@ -495,7 +495,7 @@ impl fmt::Display for Plan {
         }
         writeln!(
             f,
-            "{:7} {:34} {:>12} {:>12} {:>10} {:>14}",
+            "{:7} {:36} {:>12} {:>12} {:>10} {:>14}",
             "layers", "kernel", "input", "output", "params", "multiply-adds"
         )?;
         for step in &self.steps {
@@ -506,7 +506,7 @@ impl fmt::Display for Plan {
             let params = step.kernel.len() + step.bias.as_ref().map_or(0, |bias| bias.len());
             writeln!(
                 f,
-                "{layers:7} {:34} {:>12} {:>12} {params:>10} {:>14}",
+                "{layers:7} {:36} {:>12} {:>12} {params:>10} {:>14}",
                 step.kernel_name(self.engine, &step.ways.in_order()),
                 step.input.to_string(),
                 step.output.to_string(),
