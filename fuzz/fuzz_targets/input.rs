@@ -8,6 +8,7 @@ pub mod support {
     pub mod pass;
     pub mod tensor;
     pub mod tolerance;
+    pub mod transforms;
     pub mod way;
     pub mod winograd;
 }
