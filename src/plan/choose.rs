@@ -16,6 +16,8 @@ use crate::simd::Level;
 const IN_LANES: u128 = 10;
 const FAST_IN_LANES: u128 = 7;
 const DIRECT: u128 = 11;
+/// With fewer products in NHWC. The passes of six layers of 32 to 256 channels, measured one at a time on a Zen 3 with AVX2,
+/// took 1.5 to 3.1 times less than by the direct algorithm; whole networks were not measured.
 const FAST: u128 = 6;
 /// By im2col and products of matrices: more, the fewer the output channels.
 const COLUMNS: u128 = 10;
