@@ -31,6 +31,18 @@ pub(super) struct Terms {
 }
 
 impl Terms {
+    /// The same where the channels of a tile are neighbours in the weights, if they are.
+    #[inline(always)]
+    fn of_neighbours<const NEXT: bool>(&self) -> Self {
+        Terms { channel: if NEXT { 1 } else { self.channel }, ..*self }
+    }
+
+    /// Whether a sum has no term.
+    #[inline(always)]
+    pub fn is_none(&self) -> bool {
+        self.loops.iter().any(|steps| steps.count == 0)
+    }
+
     /// Whether all terms of a tile of `c` channels and `p` pixels lie within a source and weights of these lengths.
     #[inline(always)]
     fn fit(&self, c: usize, p: usize, lanes: usize, x_len: usize, w_len: usize) -> bool {
@@ -71,9 +83,80 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
     w: &[f32],
     terms: &Terms,
 ) {
-    let (pixel, channel) = (terms.pixel, if NEXT { 1 } else { terms.channel });
-    let terms = Terms { channel, ..*terms };
+    let terms = terms.of_neighbours::<NEXT>();
     assert!(terms.fit(C, P, S::LANES, x.len(), w.len()), "{terms:?} of {} and {}", x.len(), w.len());
+    // SAFETY: All terms fit by the assertion.
+    unsafe { gather_unchecked(s, sums, x, w, &terms) }
+}
+
+/// Sums of a tile of `C` channels and `P` pixels at each of `N` points: vectors by channel, pixel and point.
+#[repr(align(64))]
+pub(super) struct Values([f32; MAX_VALUES]);
+
+/// Eight points of the largest tile of the widest vectors.
+const MAX_VALUES: usize = 8 * 24 * MAX_LANES;
+
+impl Values {
+    pub const NONE: Self = Values([0.0; MAX_VALUES]);
+
+    /// At all points, one of the sums: those of a channel are neighbours.
+    #[inline(always)]
+    pub fn get<S: Simd, const N: usize>(&self, s: S, sum: usize) -> [S::V; N] {
+        let mut values = [s.splat(0.0); N];
+        let at = sum * N * S::LANES;
+        for (value, place) in values.iter_mut().zip(self.0[at..][..N * S::LANES].chunks_exact(S::LANES)) {
+            *value = s.load(place);
+        }
+        values
+    }
+}
+
+/// The sums [`gather`] makes, at each of some points; they lie so far apart in the source and the weights.
+#[inline(always)]
+pub(super) fn gather_at_points<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
+    s: S,
+    values: &mut Values,
+    points: usize,
+    (x, x_point): (&[f32], usize),
+    (w, w_point): (&[f32], usize),
+    terms: &Terms,
+) {
+    let terms = terms.of_neighbours::<NEXT>();
+    let fits = || {
+        let (x_end, w_last) = terms.ends(C, P, S::LANES)?;
+        Some((x_end.checked_add(distance(points, x_point)?)?, w_last.checked_add(distance(points, w_point)?)?))
+    };
+    assert!(
+        fits().is_some_and(|(x_end, w_last)| x_end <= x.len() && w_last < w.len()),
+        "{terms:?} of {} and {}",
+        x.len(),
+        w.len()
+    );
+    for point in 0..points {
+        let terms = Terms { x: terms.x + point * x_point, w: terms.w + point * w_point, ..terms };
+        let mut sums = [[s.splat(0.0); P]; C];
+        // SAFETY: All terms of the last point fit by the assertion, and those of the others lie before them.
+        unsafe { gather_unchecked(s, &mut sums, x, w, &terms) };
+        for (c, sums) in sums.iter().enumerate() {
+            for (p, &sum) in sums.iter().enumerate() {
+                s.store(sum, &mut values.0[((c * P + p) * points + point) * S::LANES..][..S::LANES]);
+            }
+        }
+    }
+}
+
+/// [`gather`] without its assertion.
+///
+/// # Safety
+/// All terms must fit a tile of `C` channels and `P` pixels, `channel` being how far apart the channels lie.
+#[inline(always)]
+unsafe fn gather_unchecked<S: Simd, const C: usize, const P: usize>(
+    s: S,
+    sums: &mut [[S::V; P]; C],
+    x: &[f32],
+    w: &[f32],
+    terms: &Terms,
+) {
     let [rows, runs, inner] = terms.loops;
     // What is added after the last step of a loop leads to no place that is visited, and may wrap.
     let (mut x_row, mut w_row) = (terms.x, terms.w);
@@ -84,13 +167,13 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
             for _ in 0..inner.count {
                 let mut pixels = [s.splat(0.0); P];
                 for (p, v) in pixels.iter_mut().enumerate() {
-                    let at = x_at + p * pixel;
+                    let at = x_at + p * terms.pixel;
                     // SAFETY: `x_at` is that of a term, which fits, and `p < P`, so that the vector ends within `x`.
                     *v = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
                 }
                 for (c, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: `w_at` is that of a term, which fits, and `c < C`, so that the weight lies within `w`.
-                    let weight = s.splat(unsafe { *w.get_unchecked(w_at + c * channel) });
+                    let weight = s.splat(unsafe { *w.get_unchecked(w_at + c * terms.channel) });
                     for (sum, &pixel) in sums.iter_mut().zip(&pixels) {
                         *sum = s.mul_add(weight, pixel, *sum);
                     }
@@ -345,44 +428,64 @@ fn transform_checked<S: Simd, T: Transform<I, O>, const I: usize, const O: usize
     }
 }
 
-/// Hands on the vectors of each of some rows and columns, all of which are there.
+/// Writes those in `present` of `vectors` to the start of `y` and on, so many floats apart.
 #[inline(always)]
-pub(super) fn take<S: Simd, const I: usize>(
+pub(super) fn store_spaced<S: Simd, const N: usize>(
     s: S,
-    [rows, cols]: [usize; 2],
-    (x, from): (&[f32], &Vectors),
-    mut to: impl FnMut([usize; 2], [S::V; I]),
+    vectors: &[S::V; N],
+    present: Range<usize>,
+    y: &mut [f32],
+    step: usize,
 ) {
-    assert!(from.present == (0..I) && from.fit(rows, cols, I, S::LANES, x.len()), "{from:?} of {}", x.len());
-    for row in 0..rows {
-        for col in 0..cols {
-            let mut vectors = [s.splat(0.0); I];
-            for (i, v) in vectors.iter_mut().enumerate() {
-                let at = from.at + row * from.row + col * from.col + i * from.step;
-                // SAFETY: The vector is that of a row and a column, so that it ends within `x` by the assertion above.
-                *v = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
-            }
-            to([row, col], vectors);
+    spaced::<S, N, false>(s, vectors, present, y, step);
+}
+
+/// Adds them.
+#[inline(always)]
+pub(super) fn add_spaced<S: Simd, const N: usize>(
+    s: S,
+    vectors: &[S::V; N],
+    present: Range<usize>,
+    y: &mut [f32],
+    step: usize,
+) {
+    spaced::<S, N, true>(s, vectors, present, y, step);
+}
+
+#[inline(always)]
+fn spaced<S: Simd, const N: usize, const ADDS: bool>(
+    s: S,
+    vectors: &[S::V; N],
+    present: Range<usize>,
+    y: &mut [f32],
+    step: usize,
+) {
+    let end = distance(present.len(), step).and_then(|last| last.checked_add(S::LANES));
+    assert!(end.is_some_and(|end| end <= y.len()), "vectors {present:?} {step} apart of {}", y.len());
+    for (i, &v) in vectors.iter().enumerate() {
+        if present.contains(&i) {
+            let at = (i - present.start) * step;
+            // SAFETY: The vector is one of as many as are present, so that it ends within `y` by the assertion.
+            let place = unsafe { y.get_unchecked_mut(at..at + S::LANES) };
+            s.store(if ADDS { s.add(s.load(place), v) } else { v }, place);
         }
     }
 }
 
-/// Writes the vectors of each of some rows and columns, all of which are there.
+/// Writes the vectors of each of some columns, all of which are there.
 #[inline(always)]
 pub(super) fn give<S: Simd, const O: usize>(
     s: S,
-    [rows, cols]: [usize; 2],
+    cols: usize,
     (y, to): (&mut [f32], &Vectors),
-    mut from: impl FnMut([usize; 2]) -> [S::V; O],
+    mut from: impl FnMut(usize) -> [S::V; O],
 ) {
-    assert!(to.present == (0..O) && to.fit(rows, cols, O, S::LANES, y.len()), "{to:?} of {}", y.len());
-    for row in 0..rows {
-        for col in 0..cols {
-            for (o, v) in from([row, col]).into_iter().enumerate() {
-                let at = to.at + row * to.row + col * to.col + o * to.step;
-                // SAFETY: The vector is that of a row and a column, so that it ends within `y` by the assertion above.
-                s.store(v, unsafe { y.get_unchecked_mut(at..at + S::LANES) });
-            }
+    assert!(to.present == (0..O) && to.fit(1, cols, O, S::LANES, y.len()), "{to:?} of {}", y.len());
+    for col in 0..cols {
+        for (o, v) in from(col).into_iter().enumerate() {
+            let at = to.at + col * to.col + o * to.step;
+            // SAFETY: The vector is that of a column, so that it ends within `y` by the assertion above.
+            s.store(v, unsafe { y.get_unchecked_mut(at..at + S::LANES) });
         }
     }
 }

@@ -11,7 +11,7 @@
 //! | `b`, `db` | `[out_c]` |
 //! | `y`, `dy` | `[n][oh][ow][out_c][lane]` |
 
-use super::gather::{Gather, Tensors};
+use super::gather::{Direct, Gather};
 use super::weights::{self, Products};
 use crate::kernels::check_len;
 use crate::kernels::taps::{Run, Side, meeting, runs};
@@ -38,9 +38,9 @@ pub fn forward(
     if let Some(b) = b {
         check_len!(b, shape.out_c);
     }
-    let gather = gather::<true>(shape, Side::Forward, [shape.in_c, shape.out_c], [shape.out_c, 1]);
     if n > 0 {
-        dispatch!(level, s => gather.run(s, &mut Tensors { blocks: n, x, w, b, floor, y }));
+        let steps = steps(shape.h.output, shape.w.output, shape.out_c);
+        dispatch!(level, s => forward_sums(level, shape, n).run(s, &mut Direct { x, w, b, floor, y, steps }));
     }
 }
 
@@ -50,21 +50,41 @@ pub fn forward(
 /// If a slice has not the length of its shape.
 pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     check(level, shape, n, dx, w, dy);
-    let gather = gather::<false>(shape, Side::Backward, [shape.out_c, shape.in_c], [1, shape.out_c]);
     if n > 0 {
-        let tensors = &mut Tensors { blocks: n, x: dy, w, b: None, floor: f32::NEG_INFINITY, y: dx };
-        dispatch!(level, s => gather.run(s, tensors));
+        let steps = steps(shape.h.input, shape.w.input, shape.in_c);
+        let direct = &mut Direct { x: dy, w, b: None, floor: f32::NEG_INFINITY, y: dx, steps };
+        dispatch!(level, s => backward_sums(level, shape, n).run(s, direct));
     }
 }
 
+/// Vectors from a block, a row and a pixel to the next one.
+fn steps(rows: usize, cols: usize, channels: usize) -> [usize; 3] {
+    [rows * cols * channels, cols * channels, channels]
+}
+
+/// The sums of the output of so many blocks.
+pub(super) fn forward_sums(level: Level, shape: &Conv2dShape, blocks: usize) -> Gather<'_, true> {
+    let x_block = shape.x_len() * level.lanes();
+    sums(shape, Side::Forward, [blocks, x_block], [shape.in_c, shape.out_c], [shape.out_c, 1])
+}
+
+/// The sums of the gradient of the input.
+pub(super) fn backward_sums(level: Level, shape: &Conv2dShape, blocks: usize) -> Gather<'_, false> {
+    let dy_block = shape.y_len() * level.lanes();
+    sums(shape, Side::Backward, [blocks, dy_block], [shape.out_c, shape.in_c], [1, shape.out_c])
+}
+
 /// The sums from so many channels to so many, in weights that lie so far apart for neighbouring terms and channels.
-fn gather<'a, const NEXT: bool>(
+fn sums<'a, const NEXT: bool>(
     shape: &'a Conv2dShape,
     side: fn(&'a Axis) -> Side<'a>,
+    [blocks, x_block]: [usize; 2],
     [terms, channels]: [usize; 2],
     [w_term, w_channel]: [usize; 2],
 ) -> Gather<'a, NEXT> {
     Gather {
+        blocks,
+        x_block,
         rows: side(&shape.h),
         cols: side(&shape.w),
         groups: shape.groups,

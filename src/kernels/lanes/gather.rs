@@ -4,9 +4,12 @@ use crate::kernels::taps::{Side, Taps};
 use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
 use crate::simd::Simd;
 
-/// `y[o][c] = max(floor, b[c] + sum x[source][t] w[tap][t][c])` over the taps of `o` and the terms `t` of each. `NEXT` says
-/// that output channels are neighbours in the weights.
+/// `sum x[source][t] w[tap][t][c]` over the taps of an output `o` and the terms `t` of each, for every `o` and channel `c`. `NEXT`
+/// says that output channels are neighbours in the weights.
 pub(super) struct Gather<'a, const NEXT: bool> {
+    /// Blocks, and how far apart they lie in the source.
+    pub blocks: usize,
+    pub x_block: usize,
     pub rows: Side<'a>,
     pub cols: Side<'a>,
     /// Groups of channels that do not see each other.
@@ -22,14 +25,66 @@ pub(super) struct Gather<'a, const NEXT: bool> {
     pub w_channel: usize,
 }
 
-/// The tensors of a [`Gather`].
-pub(super) struct Tensors<'a> {
+/// What a [`Gather`] makes of its tiles.
+pub(super) trait Tiles<S: Simd> {
+    /// Takes a tile of `C` channels and `P` pixels, whose terms are these.
+    fn take<const C: usize, const P: usize, const NEXT: bool>(&mut self, s: S, terms: &Terms, tile: &Tile);
+}
+
+/// A tile and where it is. Tiles overlap where they do not fit.
+pub(super) struct Tile {
+    pub channels: usize,
+    pub pixels: usize,
+    /// The first channel, and the first pixel by its block, its row and its column.
+    pub channel: usize,
+    pub block: usize,
+    pub row: usize,
+    pub col: usize,
+    /// From a pixel to the next one: blocks and columns.
     pub blocks: usize,
+    pub cols: usize,
+    /// Channels and pixels that had their turn in the tile before.
+    pub old_channels: usize,
+    pub old_pixels: usize,
+}
+
+impl Tile {
+    /// Block and column of a pixel.
+    #[inline(always)]
+    pub fn place(&self, pixel: usize) -> [usize; 2] {
+        [self.block + pixel * self.blocks, self.col + pixel * self.cols]
+    }
+}
+
+/// Tiles of `max(floor, b[channel] + sum)`, which are written to `y`.
+pub(super) struct Direct<'a> {
     pub x: &'a [f32],
     pub w: &'a [f32],
     pub b: Option<&'a [f32]>,
     pub floor: f32,
     pub y: &'a mut [f32],
+    /// How far apart blocks, rows and pixels lie in `y`, in vectors.
+    pub steps: [usize; 3],
+}
+
+impl<S: Simd> Tiles<S> for Direct<'_> {
+    #[inline(always)]
+    fn take<const C: usize, const P: usize, const NEXT: bool>(&mut self, s: S, terms: &Terms, tile: &Tile) {
+        let mut sums = [[s.splat(0.0); P]; C];
+        if let Some(b) = self.b {
+            let b = &b[tile.channel..][..C];
+            for c in 0..C {
+                sums[c] = [s.splat(b[c]); P];
+            }
+        }
+        if !terms.is_none() {
+            tile::gather::<S, C, P, NEXT>(s, &mut sums, self.x, self.w, terms);
+        }
+        let [block, row, col] = self.steps;
+        let at = tile.block * block + tile.row * row + tile.col * col + tile.channel;
+        let pixel = tile.blocks * block + tile.cols * col;
+        tile::store(s, &sums, s.splat(self.floor), &mut self.y[at * S::LANES..], [S::LANES, pixel * S::LANES]);
+    }
 }
 
 /// Neighbouring outputs of a row with the same taps, of one group of channels.
@@ -42,24 +97,25 @@ struct Segment {
     taps: Taps,
 }
 
-/// So many pixels, and how far apart they lie in the source and in the output, in floats.
+/// So many pixels, and how far apart they lie: in the source, in floats, and by their blocks and columns.
 #[derive(Clone, Copy)]
 struct Pixels {
     count: usize,
     x: usize,
-    y: usize,
+    blocks: usize,
+    cols: usize,
 }
 
 impl<const NEXT: bool> Gather<'_, NEXT> {
-    /// Writes all of `y`.
+    /// Hands on all tiles.
     #[inline(always)]
-    pub fn run<S: Simd>(&self, s: S, tensors: &mut Tensors<'_>) {
+    pub fn run<S: Simd>(&self, s: S, to: &mut impl Tiles<S>) {
         for group in 0..self.groups {
             for phase in 0..self.cols.step().min(self.cols.outputs()) {
                 let mut start = phase;
                 while start < self.cols.outputs() {
                     let (len, taps) = (self.cols.same_taps(start), self.cols.taps(start));
-                    self.segment(s, Segment { group, start, len, taps }, tensors);
+                    self.segment(s, Segment { group, start, len, taps }, to);
                     start += len * self.cols.step();
                 }
             }
@@ -67,64 +123,62 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
     }
 
     #[inline(always)]
-    fn segment<S: Simd>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
-        let pixels = segment.len.max(tensors.blocks);
+    fn segment<S: Simd>(&self, s: S, segment: Segment, to: &mut impl Tiles<S>) {
+        let pixels = segment.len.max(self.blocks);
         if S::LANES == 16 {
             match (pixels >= 4, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [16, 12, 6, 4, 1])) {
-                (true, 6, _) => self.tiles::<S, 6, 4>(s, segment, tensors),
-                (true, 4, _) => self.tiles::<S, 4, 4>(s, segment, tensors),
-                (true, _, _) => self.tiles::<S, 1, 4>(s, segment, tensors),
-                (false, _, 16) => self.tiles::<S, 16, 1>(s, segment, tensors),
-                (false, _, 12) => self.tiles::<S, 12, 1>(s, segment, tensors),
-                (false, _, 6) => self.tiles::<S, 6, 1>(s, segment, tensors),
-                (false, _, 4) => self.tiles::<S, 4, 1>(s, segment, tensors),
-                (false, _, _) => self.tiles::<S, 1, 1>(s, segment, tensors),
+                (true, 6, _) => self.tiles::<S, 6, 4>(s, segment, to),
+                (true, 4, _) => self.tiles::<S, 4, 4>(s, segment, to),
+                (true, _, _) => self.tiles::<S, 1, 4>(s, segment, to),
+                (false, _, 16) => self.tiles::<S, 16, 1>(s, segment, to),
+                (false, _, 12) => self.tiles::<S, 12, 1>(s, segment, to),
+                (false, _, 6) => self.tiles::<S, 6, 1>(s, segment, to),
+                (false, _, 4) => self.tiles::<S, 4, 1>(s, segment, to),
+                (false, _, _) => self.tiles::<S, 1, 1>(s, segment, to),
             }
         } else {
             match (pixels >= 2, best_size(self.channels, [6, 4, 1]), best_size(self.channels, [12, 6, 4, 1])) {
-                (true, 6, _) => self.tiles::<S, 6, 2>(s, segment, tensors),
-                (true, 4, _) => self.tiles::<S, 4, 2>(s, segment, tensors),
-                (true, _, _) => self.tiles::<S, 1, 2>(s, segment, tensors),
-                (false, _, 12) => self.tiles::<S, 12, 1>(s, segment, tensors),
-                (false, _, 6) => self.tiles::<S, 6, 1>(s, segment, tensors),
-                (false, _, 4) => self.tiles::<S, 4, 1>(s, segment, tensors),
-                (false, _, _) => self.tiles::<S, 1, 1>(s, segment, tensors),
+                (true, 6, _) => self.tiles::<S, 6, 2>(s, segment, to),
+                (true, 4, _) => self.tiles::<S, 4, 2>(s, segment, to),
+                (true, _, _) => self.tiles::<S, 1, 2>(s, segment, to),
+                (false, _, 12) => self.tiles::<S, 12, 1>(s, segment, to),
+                (false, _, 6) => self.tiles::<S, 6, 1>(s, segment, to),
+                (false, _, 4) => self.tiles::<S, 4, 1>(s, segment, to),
+                (false, _, _) => self.tiles::<S, 1, 1>(s, segment, to),
             }
         }
     }
 
     #[inline(always)]
-    fn tiles<S: Simd, const C: usize, const P: usize>(&self, s: S, segment: Segment, tensors: &mut Tensors<'_>) {
-        let y_pixel = self.groups * self.channels * S::LANES;
-        let floor = s.splat(tensors.floor);
+    fn tiles<S: Simd, const C: usize, const P: usize>(&self, s: S, segment: Segment, to: &mut impl Tiles<S>) {
         let along = self.pixels_of_row::<S>(&segment);
-        let across = self.pixels_of_blocks(tensors);
+        let across = Pixels { count: self.blocks, x: self.x_block, blocks: 1, cols: 0 };
         // A short row is taken in several blocks at once.
         let (inner, outer) = if along.count >= P { (along, across) } else { (across, along) };
         for row in 0..self.rows.outputs() {
             let mut terms = self.terms_of::<S>(&self.rows.taps(row), &segment);
             terms.pixel = inner.x;
             let (x_first, w_first) = (terms.x, terms.w);
-            let y_first =
-                (row * self.cols.outputs() + segment.start) * y_pixel + segment.group * self.channels * S::LANES;
             for place in 0..outer.count {
-                for pixel in starts(inner.count, P) {
+                for (new_pixel, pixel) in (0..).step_by(P).zip(starts(inner.count, P)) {
                     terms.x = x_first + place * outer.x + pixel * inner.x;
-                    let y_at = y_first + place * outer.y + pixel * inner.y;
-                    for channel in starts(self.channels, C) {
-                        let mut sums = [[s.splat(0.0); P]; C];
-                        if let Some(b) = tensors.b {
-                            let b = &b[segment.group * self.channels + channel..][..C];
-                            for c in 0..C {
-                                sums[c] = [s.splat(b[c]); P];
-                            }
-                        }
+                    let block = place * outer.blocks + pixel * inner.blocks;
+                    let col = segment.start + place * outer.cols + pixel * inner.cols;
+                    for (new_channel, channel) in (0..).step_by(C).zip(starts(self.channels, C)) {
                         terms.w = w_first + channel * self.w_channel;
-                        if terms.loops[0].count > 0 && terms.loops[1].count > 0 {
-                            tile::gather::<S, C, P, NEXT>(s, &mut sums, tensors.x, tensors.w, &terms);
-                        }
-                        let y = &mut tensors.y[y_at + channel * S::LANES..];
-                        tile::store(s, &sums, floor, y, [S::LANES, inner.y]);
+                        let tile = Tile {
+                            channels: C,
+                            pixels: P,
+                            channel: segment.group * self.channels + channel,
+                            block,
+                            row,
+                            col,
+                            blocks: inner.blocks,
+                            cols: inner.cols,
+                            old_channels: new_channel - channel,
+                            old_pixels: new_pixel - pixel,
+                        };
+                        to.take::<C, P, NEXT>(s, &terms, &tile);
                     }
                 }
             }
@@ -136,15 +190,7 @@ impl<const NEXT: bool> Gather<'_, NEXT> {
     fn pixels_of_row<S: Simd>(&self, segment: &Segment) -> Pixels {
         let (several, read) = (segment.len > 1, segment.taps.count > 0);
         let x = if several && read { self.cols.source_step() * self.groups * self.terms * S::LANES } else { 0 };
-        let y = if several { self.cols.step() * self.groups * self.channels * S::LANES } else { 0 };
-        Pixels { count: segment.len, x, y }
-    }
-
-    /// The same output in every block.
-    #[inline(always)]
-    fn pixels_of_blocks(&self, tensors: &Tensors<'_>) -> Pixels {
-        let count = tensors.blocks;
-        Pixels { count, x: tensors.x.len() / count, y: tensors.y.len() / count }
+        Pixels { count: segment.len, x, blocks: 0, cols: if several { self.cols.step() } else { 0 } }
     }
 
     /// The terms of the first output of a segment in a row with these taps, for a tile of one pixel.

@@ -33,16 +33,18 @@
 mod pooled;
 mod short;
 mod strips;
+mod sums;
 
 use std::ops::Range;
 
 pub(crate) use self::pooled::is_two_by_two;
-use self::pooled::{Gradients, Pooled, Sink, Whole};
+use self::pooled::{Gradients, Pooled, Sink};
 pub(crate) use self::short::is_short;
 use self::strips::{Side, Spot, Strip, strips};
+use self::sums::{AtPoints, ToInputGradients, ToOutputs};
 use super::{conv2d, weights};
 use crate::kernels::check_len;
-use crate::kernels::points::{AddInputGradients, Inputs, OutputGradients, Outputs, SUMS, TILE, TapGradients, Taps};
+use crate::kernels::points::{Inputs, Magnitudes, OutputGradients, Outputs, SUMS, TILE, TapGradients, Taps};
 use crate::kernels::tile::{Transform, transform};
 use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
@@ -104,7 +106,7 @@ pub fn forward(
     if n == 0 {
         return;
     }
-    let sinks = y.chunks_exact_mut(y.len() / n).map(Whole);
+    let sinks = y.chunks_exact_mut(y.len() / n).map(Sink::Whole);
     run_forward(level, shape, x, w, Outputs { b, floor }, sinks, scratch);
 }
 
@@ -139,7 +141,7 @@ pub fn forward_pooled(
         return;
     }
     let sinks = y.chunks_exact_mut(y.len() / n).zip(signs.chunks_exact_mut(signs.len() / n));
-    let sinks = sinks.map(|(y, signs)| Pooled { y, signs });
+    let sinks = sinks.map(|(y, signs)| Sink::Pooled(Pooled { y, signs }));
     run_forward(level, shape, x, w, Outputs { b, floor: 0.0 }, sinks, scratch);
 }
 
@@ -148,13 +150,13 @@ pub fn signs_len(shape: &Conv2dShape) -> usize {
     shape.y_len() / 2
 }
 
-fn run_forward(
+fn run_forward<'a>(
     level: Level,
     shape: &Conv2dShape,
     x: &[f32],
     w: &[f32],
     outputs: Outputs<'_>,
-    sinks: impl Iterator<Item = impl Sink>,
+    sinks: impl Iterator<Item = Sink<'a>>,
     scratch: &mut [f32],
 ) {
     match points_of(shape) {
@@ -327,31 +329,31 @@ struct Winograd<'a, const N: usize> {
 }
 
 impl<const N: usize> Winograd<'_, N> {
-    fn forward(
+    fn forward<'a>(
         &self,
         x: &[f32],
         w: &[f32],
         outputs: Outputs<'_>,
-        sinks: impl Iterator<Item = impl Sink>,
+        sinks: impl Iterator<Item = Sink<'a>>,
         scratch: &mut [f32],
     ) {
-        if is_short(self.shape) {
-            return self.forward_at_once(x, w, outputs, sinks, scratch);
-        }
         let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
         self.weight_values(w, weights);
+        let can_be_blank = is_short(self.shape) && outputs.b.is_none_or(|b| b.contains(&0.0));
         for (x, mut sink) in x.chunks_exact(self.x_block()).zip(sinks) {
             for strip in strips(self.level.lanes(), self.shape) {
-                let (u, m) = strip.split(scratch);
+                let (u, rest) = strip.split(scratch);
                 self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
-                for ((w, u), m) in weights
-                    .chunks_exact(self.weights_len())
-                    .zip(strip.inputs.planes(u))
-                    .zip(strip.outputs.planes_mut(m))
-                {
-                    conv2d::forward(self.level, &strip.column, strip.tiles, u, w, None, f32::NEG_INFINITY, m);
-                }
-                self.put_outputs(&strip, m, &outputs, &mut sink);
+                let magnitudes = can_be_blank.then(|| {
+                    let to = (&mut *rest, Side::tile_beside as Spot);
+                    self.map::<_, N, TILE>(&Magnitudes, &strip.inputs, (x, Side::image), to);
+                    &*rest
+                });
+                let (u, w) = ((&*u, strip.inputs.stride()), (&*weights, self.weights_len()));
+                dispatch!(self.level, s => {
+                    let mut to = ToOutputs::<N> { strip: &strip, outputs: &outputs, magnitudes, sink: &mut sink };
+                    conv2d::forward_sums(self.level, &strip.column, strip.tiles).run(s, &mut AtPoints::new(u, w, N, &mut to));
+                });
             }
         }
     }
@@ -388,10 +390,7 @@ impl<const N: usize> Winograd<'_, N> {
                     self.strip_params(&strip, u, z, gradients);
                 }
                 if let Some((_, dx)) = &mut input {
-                    // What comes of the values of the input, which have had their turn, takes their place.
-                    self.strip_input(&strip, z, weights, u);
-                    let to = (&mut dx[block.clone()], Side::image as Spot);
-                    self.map::<_, N, N>(&AddInputGradients, &strip.inputs, (u, Side::values), to);
+                    self.strip_input(&strip, z, weights, &mut dx[block.clone()]);
                 }
             }
         }
@@ -408,12 +407,13 @@ impl<const N: usize> Winograd<'_, N> {
         }
     }
 
-    /// The gradients `m` of the inputs at all points, from the values of output gradients and weights.
-    fn strip_input(&self, strip: &Strip, z: &[f32], weights: &[f32], m: &mut [f32]) {
-        let weights = weights.chunks_exact(self.weights_len());
-        for ((w, z), m) in weights.zip(strip.outputs.planes(z)).zip(strip.inputs.planes_mut(m)) {
-            conv2d::backward_input(self.level, &strip.column, strip.tiles, z, w, m);
-        }
+    /// Adds to the gradient of the input, from the values of output gradients and weights.
+    fn strip_input(&self, strip: &Strip, z: &[f32], weights: &[f32], dx: &mut [f32]) {
+        let (z, w) = ((z, strip.outputs.stride()), (weights, self.weights_len()));
+        dispatch!(self.level, s => {
+            let mut to = ToInputGradients::<N> { side: &strip.inputs, dx };
+            conv2d::backward_sums(self.level, &strip.column, strip.tiles).run(s, &mut AtPoints::new(z, w, N, &mut to));
+        })
     }
 
     /// Maps every tile of a strip on one side, from a place to another.

@@ -1,10 +1,12 @@
 //! A ReLU and average pooling of two by two, done along with the convolution before them. Of what the pooling takes, the
 //! backward pass needs no more than which numbers are positive: a bit each.
 
+use std::ops::Range;
+
 use super::Winograd;
 use super::strips::{Side, Strip};
-use crate::kernels::points::{OutputGradients, Outputs, TILE};
-use crate::kernels::tile::{Transform, give, take};
+use crate::kernels::points::{OutputGradients, TILE};
+use crate::kernels::tile::{Transform, Vectors, give, store_spaced};
 use crate::shape::{Axis, Conv2dShape, Pool2dShape};
 use crate::simd::{Simd, dispatch};
 
@@ -15,47 +17,61 @@ pub(crate) fn is_two_by_two(shape: &Conv2dShape, pool: &Pool2dShape) -> bool {
 }
 
 /// Where the outputs of a block go.
-pub(super) trait Sink {
-    /// Takes four neighbouring outputs of a channel in a row of a tile, or as many of them as the image has.
-    fn put<S: Simd>(&mut self, s: S, place: &Place<'_>, channel: usize, y: [S::V; TILE]);
+pub(super) enum Sink<'a> {
+    /// All of them.
+    Whole(&'a mut [f32]),
+    Pooled(Pooled<'a>),
 }
 
-/// A row of a tile.
-pub(super) struct Place<'a> {
-    pub side: &'a Side,
-    pub tile: usize,
-    /// From the first one of the strip on.
-    pub row: usize,
-}
-
-impl Place<'_> {
-    /// Windows of two columns.
-    fn windows(&self) -> usize {
-        self.side.image(self.tile).present.end / 2
-    }
-
-    /// Where the pair of a window's columns lies among all pairs of this row's channel, and the window among all windows.
-    fn pair(&self, window: usize, channel: usize) -> [usize; 2] {
-        let (row, col) = (self.side.row(self.row), self.tile * TILE / 2 + window);
-        [row, row / 2].map(|row| (row * self.side.pairs() + col) * self.side.channels + channel)
-    }
-
-    fn is_upper(&self) -> bool {
-        self.side.row(self.row).is_multiple_of(2)
-    }
-}
-
-/// All of them.
-pub(super) struct Whole<'a>(pub &'a mut [f32]);
-
-impl Sink for Whole<'_> {
+impl Sink<'_> {
+    /// Where those of a row of a tile go.
     #[inline(always)]
-    fn put<S: Simd>(&mut self, s: S, place: &Place<'_>, channel: usize, y: [S::V; TILE]) {
-        let vectors = place.side.image(place.tile);
-        let at = vectors.at + place.row * vectors.row + channel * S::LANES;
-        for (i, y) in y.into_iter().enumerate().take(vectors.present.end) {
-            s.store(y, &mut self.0[at + i * vectors.step..]);
+    pub fn place(&self, side: &Side, tile: usize, row: usize) -> Place {
+        match self {
+            Sink::Pooled(_) => Place::Pooled(Windows::of(side, tile, row)),
+            Sink::Whole(_) => {
+                let Vectors { present, at, step, row: next, .. } = side.image(tile);
+                Place::Whole { present, at: at + row * next, step }
+            }
         }
+    }
+
+    /// Takes four neighbouring outputs of a channel in a row of a tile, or as many of them as the image has.
+    #[inline(always)]
+    pub fn put<S: Simd>(&mut self, s: S, place: &Place, channel: usize, y: [S::V; TILE]) {
+        match (self, place) {
+            (Sink::Whole(whole), Place::Whole { present, at, step }) => {
+                store_spaced(s, &y, present.clone(), &mut whole[at + channel * S::LANES..], *step);
+            }
+            (Sink::Pooled(pooled), Place::Pooled(windows)) => pooled.put(s, windows, channel, y),
+            _ => unreachable!("a place of another sink"),
+        }
+    }
+}
+
+/// Where in a [`Sink`] a row of a tile goes.
+pub(super) enum Place {
+    Whole { present: Range<usize>, at: usize, step: usize },
+    Pooled(Windows),
+}
+
+/// The windows of a row of a tile, two columns wide.
+pub(super) struct Windows {
+    count: usize,
+    channels: usize,
+    /// Where the first channel of the first one is, among the pairs of all rows and among all windows.
+    pair: usize,
+    mean: usize,
+    is_upper: bool,
+}
+
+impl Windows {
+    #[inline(always)]
+    fn of(side: &Side, tile: usize, row: usize) -> Self {
+        let row = side.row(row);
+        let [pair, mean] = [row, row / 2].map(|row| (row * side.pairs() + tile * TILE / 2) * side.channels);
+        let count = side.image(tile).present.end / 2;
+        Windows { count, channels: side.channels, pair, mean, is_upper: row.is_multiple_of(2) }
     }
 }
 
@@ -65,17 +81,17 @@ pub(super) struct Pooled<'a> {
     pub signs: &'a mut [f32],
 }
 
-impl Sink for Pooled<'_> {
+impl Pooled<'_> {
     #[inline(always)]
-    fn put<S: Simd>(&mut self, s: S, place: &Place<'_>, channel: usize, y: [S::V; TILE]) {
+    fn put<S: Simd>(&mut self, s: S, windows: &Windows, channel: usize, y: [S::V; TILE]) {
         for window in 0..TILE / 2 {
-            if window == place.windows() {
+            if window == windows.count {
                 break;
             }
-            let (left, right, [pair, mean]) = (y[2 * window], y[2 * window + 1], place.pair(window, channel));
-            self.signs[pair] = f32::from_bits(s.signs(left) | s.signs(right) << 16);
-            let y = &mut self.y[mean * S::LANES..][..S::LANES];
-            if place.is_upper() {
+            let (left, right, at) = (y[2 * window], y[2 * window + 1], window * windows.channels + channel);
+            self.signs[windows.pair + at] = f32::from_bits(s.signs(left) | s.signs(right) << 16);
+            let y = &mut self.y[(windows.mean + at) * S::LANES..][..S::LANES];
+            if windows.is_upper {
                 s.store(s.add(left, right), y);
             } else {
                 s.store(s.mul(s.add(s.add(s.load(y), left), right), s.splat(0.25)), y);
@@ -93,15 +109,15 @@ pub(super) struct Gradients<'a> {
 impl Gradients<'_> {
     /// The gradients before the ReLU of four neighbours, zero where the image has none.
     #[inline(always)]
-    fn get<S: Simd>(&self, s: S, place: &Place<'_>, channel: usize) -> [S::V; TILE] {
+    fn get<S: Simd>(&self, s: S, windows: &Windows, channel: usize) -> [S::V; TILE] {
         let mut deltas = [s.splat(0.0); TILE];
         for window in 0..TILE / 2 {
-            if window == place.windows() {
+            if window == windows.count {
                 break;
             }
-            let [pair, mean] = place.pair(window, channel);
-            let share = s.mul(s.load(&self.dy[mean * S::LANES..]), s.splat(0.25));
-            let bits = self.signs[pair].to_bits();
+            let at = window * windows.channels + channel;
+            let share = s.mul(s.load(&self.dy[(windows.mean + at) * S::LANES..]), s.splat(0.25));
+            let bits = self.signs[windows.pair + at].to_bits();
             deltas[2 * window] = s.keep(bits, share);
             deltas[2 * window + 1] = s.keep(bits >> 16, share);
         }
@@ -110,27 +126,19 @@ impl Gradients<'_> {
 }
 
 impl<const N: usize> Winograd<'_, N> {
-    /// The outputs of a strip from their values.
-    pub(super) fn put_outputs(&self, strip: &Strip, m: &[f32], outputs: &Outputs<'_>, sink: &mut impl Sink) {
-        let side = &strip.outputs;
-        dispatch!(self.level, s => {
-            for tile in side.tiles.clone() {
-                take::<_, N>(s, [side.rows, side.channels], (m, &side.values(tile)), #[inline(always)] |[row, channel], values| {
-                    sink.put(s, &Place { side, tile, row }, channel, outputs.apply(s, channel, &values));
-                });
-            }
-        })
-    }
-
     /// The values of a strip's output gradients from those of their means.
     pub(super) fn pooled_gradients(&self, strip: &Strip, gradients: &Gradients<'_>, z: &mut [f32]) {
         let side = &strip.outputs;
         dispatch!(self.level, s => {
             for tile in side.tiles.clone() {
-                give::<_, N>(s, [side.rows, side.channels], (&mut *z, &side.values(tile)), #[inline(always)] |[row, channel]| {
-                    let deltas = gradients.get(s, &Place { side, tile, row }, channel);
-                    OutputGradients.apply(s, channel, &deltas)
-                });
+                let mut values = side.values(tile);
+                for row in 0..side.rows {
+                    let windows = Windows::of(side, tile, row);
+                    give::<_, N>(s, side.channels, (&mut *z, &values), #[inline(always)] |channel| {
+                        OutputGradients.apply(s, channel, &gradients.get(s, &windows, channel))
+                    });
+                    values.at += values.row;
+                }
             }
         })
     }

@@ -142,20 +142,11 @@ impl Side {
         Vectors { present: 0..self.points, at, step: self.stride(), row, col: self.lanes }
     }
 
-    /// The values of a tile, those of a pixel beside each other.
-    pub fn values_beside(&self, tile: usize) -> Vectors {
-        self.beside(tile, self.points)
-    }
-
     /// A number for each output of a tile, those of a pixel beside each other.
     pub fn tile_beside(&self, tile: usize) -> Vectors {
-        self.beside(tile, TILE)
-    }
-
-    fn beside(&self, tile: usize, count: usize) -> Vectors {
-        let (step, col) = (self.lanes, count * self.lanes);
+        let (step, col) = (self.lanes, TILE * self.lanes);
         let row = self.channels * col;
-        Vectors { present: 0..count, at: (tile - self.tiles.start) * self.rows * row, step, row, col }
+        Vectors { present: 0..TILE, at: (tile - self.tiles.start) * self.rows * row, step, row, col }
     }
 
     /// The values at each point.
@@ -163,17 +154,13 @@ impl Side {
         values.chunks_exact(self.stride()).map(|values| &values[..self.plane()])
     }
 
-    pub fn planes_mut<'a>(&self, values: &'a mut [f32]) -> impl Iterator<Item = &'a mut [f32]> {
-        values.chunks_exact_mut(self.stride()).map(|values| &mut values[..self.plane()])
-    }
-
     /// How far apart those at neighbouring points lie: not a power of two, or they would share cache lines.
-    fn stride(&self) -> usize {
+    pub fn stride(&self) -> usize {
         self.plane() + self.lanes
     }
 
     /// Floats of the values of all tiles at one point.
-    pub fn plane(&self) -> usize {
+    fn plane(&self) -> usize {
         self.tiles.len() * self.rows * self.channels * self.lanes
     }
 }

@@ -1,0 +1,115 @@
+//! Sums at all points, a tile of registers at a time: they go back from the points while they are in the cache.
+
+use super::pooled::Sink;
+use super::strips::{Side, Strip};
+use crate::kernels::lanes::gather::{Tile, Tiles};
+use crate::kernels::points::{AddInputGradients, Outputs, TILE};
+use crate::kernels::tile::{Terms, Transform, Values, add_spaced, gather_at_points};
+use crate::simd::Simd;
+
+/// Numbers at points: those at one of them, and how far apart the points lie.
+pub(super) type Planes<'a> = (&'a [f32], usize);
+
+/// Sums at so many points of what is in a source and in weights.
+pub(super) struct AtPoints<'a, S> {
+    x: Planes<'a>,
+    w: Planes<'a>,
+    points: usize,
+    values: Values,
+    to: &'a mut dyn Finish<S>,
+}
+
+impl<'a, S: Simd> AtPoints<'a, S> {
+    pub fn new(x: Planes<'a>, w: Planes<'a>, points: usize, to: &'a mut dyn Finish<S>) -> Self {
+        AtPoints { x, w, points, values: Values::NONE, to }
+    }
+}
+
+/// What becomes of the sums at all points.
+pub(super) trait Finish<S> {
+    /// Takes those of a tile.
+    fn finish(&mut self, s: S, tile: &Tile, values: &Values);
+}
+
+impl<S: Simd> Tiles<S> for AtPoints<'_, S> {
+    #[inline(always)]
+    fn take<const C: usize, const P: usize, const NEXT: bool>(&mut self, s: S, terms: &Terms, tile: &Tile) {
+        if terms.is_none() {
+            self.values = Values::NONE;
+        } else {
+            gather_at_points::<S, C, P, NEXT>(s, &mut self.values, self.points, self.x, self.w, terms);
+        }
+        self.to.finish(s, tile, &self.values);
+    }
+}
+
+/// Outputs of a strip.
+pub(super) struct ToOutputs<'a, 'b, const N: usize> {
+    pub strip: &'a Strip,
+    pub outputs: &'a Outputs<'a>,
+    /// Of the inputs, if some outputs may be zero for want of them.
+    pub magnitudes: Option<&'a [f32]>,
+    pub sink: &'a mut Sink<'b>,
+}
+
+impl<S: Simd, const N: usize> Finish<S> for ToOutputs<'_, '_, N> {
+    fn finish(&mut self, s: S, tile: &Tile, values: &Values) {
+        s.vectorize(
+            #[inline(always)]
+            || self.put(s, tile, values),
+        );
+    }
+}
+
+impl<const N: usize> ToOutputs<'_, '_, N> {
+    #[inline(always)]
+    fn put<S: Simd>(&mut self, s: S, tile: &Tile, values: &Values) {
+        let side = &self.strip.outputs;
+        for pixel in tile.old_pixels..tile.pixels {
+            let [block, row] = tile.place(pixel);
+            let place = self.sink.place(side, side.tiles.start + block, row);
+            for new in tile.old_channels..tile.channels {
+                let channel = tile.channel + new;
+                let mut y: [S::V; TILE] =
+                    self.outputs.apply(s, channel, &values.get::<S, N>(s, new * tile.pixels + pixel));
+                if let Some(magnitudes) = self.magnitudes
+                    && self.outputs.b.is_none_or(|b| b[channel] == 0.0)
+                {
+                    self.strip.blank(s, block, row, magnitudes, &mut y);
+                }
+                self.sink.put(s, &place, channel, y);
+            }
+        }
+    }
+}
+
+/// Input gradients of a strip, which are added to.
+pub(super) struct ToInputGradients<'a, const N: usize> {
+    pub side: &'a Side,
+    pub dx: &'a mut [f32],
+}
+
+impl<S: Simd, const N: usize> Finish<S> for ToInputGradients<'_, N> {
+    fn finish(&mut self, s: S, tile: &Tile, values: &Values) {
+        s.vectorize(
+            #[inline(always)]
+            || self.add(s, tile, values),
+        );
+    }
+}
+
+impl<const N: usize> ToInputGradients<'_, N> {
+    #[inline(always)]
+    fn add<S: Simd>(&mut self, s: S, tile: &Tile, values: &Values) {
+        for pixel in tile.old_pixels..tile.pixels {
+            let [block, row] = tile.place(pixel);
+            let vectors = self.side.image(self.side.tiles.start + block);
+            let first = vectors.at + row * vectors.row;
+            for new in tile.old_channels..tile.channels {
+                let channel = tile.channel + new;
+                let dx: [_; N] = AddInputGradients.apply(s, channel, &values.get::<S, N>(s, new * tile.pixels + pixel));
+                add_spaced(s, &dx, vectors.present.clone(), &mut self.dx[first + channel * S::LANES..], vectors.step);
+            }
+        }
+    }
+}
