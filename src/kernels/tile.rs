@@ -93,8 +93,11 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
 #[repr(align(64))]
 pub(super) struct Values([f32; MAX_VALUES]);
 
-/// Eight points of the largest tile of the widest vectors.
-const MAX_VALUES: usize = 8 * 24 * MAX_LANES;
+/// The most points.
+const MAX_POINTS: usize = 8;
+
+/// All points of the largest tile of the widest vectors.
+const MAX_VALUES: usize = MAX_POINTS * 24 * MAX_LANES;
 
 impl Values {
     pub const NONE: Self = Values([0.0; MAX_VALUES]);
@@ -103,7 +106,7 @@ impl Values {
     #[inline(always)]
     pub fn get<S: Simd, const N: usize>(&self, s: S, sum: usize) -> [S::V; N] {
         let mut values = [s.splat(0.0); N];
-        let at = sum * N * S::LANES;
+        let at = sum * MAX_POINTS * S::LANES;
         for (value, place) in values.iter_mut().zip(self.0[at..][..N * S::LANES].chunks_exact(S::LANES)) {
             *value = s.load(place);
         }
@@ -121,6 +124,8 @@ pub(super) fn gather_at_points<S: Simd, const C: usize, const P: usize, const NE
     (w, w_point): (&[f32], usize),
     terms: &Terms,
 ) {
+    const { assert!(C * P <= 24) };
+    assert!(points <= MAX_POINTS, "{points} points");
     let terms = terms.of_neighbours::<NEXT>();
     let fits = || {
         let (x_end, w_last) = terms.ends(C, P, S::LANES)?;
@@ -139,7 +144,7 @@ pub(super) fn gather_at_points<S: Simd, const C: usize, const P: usize, const NE
         unsafe { gather_unchecked(s, &mut sums, x, w, &terms) };
         for (c, sums) in sums.iter().enumerate() {
             for (p, &sum) in sums.iter().enumerate() {
-                s.store(sum, &mut values.0[((c * P + p) * points + point) * S::LANES..][..S::LANES]);
+                s.store(sum, &mut values.0[((c * P + p) * MAX_POINTS + point) * S::LANES..][..S::LANES]);
             }
         }
     }

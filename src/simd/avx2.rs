@@ -82,8 +82,8 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, src: &[T]) {
-        for line in src.chunks((64 / size_of::<T>()).max(1)) {
+    fn prefetch(self, src: &[u8]) {
+        for line in src.chunks(64) {
             // SAFETY: the token proves AVX2, and with it SSE; a prefetch of any address has no effect but on the cache.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
         }

@@ -176,10 +176,6 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
             let mut sums = [[s.splat(0.0); P]; C];
             let (from, to) = (vector * S::LANES, input * S::LANES);
             let terms = Terms { x: from, w: to, loops, pixel: S::LANES, channel: S::LANES };
-            // The inputs of the next tile lie apart, and would be waited for block after block.
-            for block in x.parts() {
-                s.prefetch(block.get(to + C * S::LANES..to + 2 * C * S::LANES).unwrap_or_default());
-            }
             tile::gather::<S, C, P, false>(s, &mut sums, rows.values, x.values, &terms);
             // What lies before the new ones had its turn in the tile before.
             for c in new_input - input..C {
