@@ -168,13 +168,18 @@ fn an_unsupported_convolution_is_refused() {
 /// Images whose left and right thirds are empty, through filters that no bias lifts off zero.
 #[test]
 fn nothing_comes_from_nothing_in_short_sums() {
-    for (w, conv) in [(21, Conv2d::new(7, 5)), (18, Conv2d::new(6, 3).same()), (9, Conv2d::new(1, (2, 3)))] {
-        let shape = conv.shape(Shape::hwc(9, w, 1)).unwrap();
+    for (w, c, conv) in [
+        (21, 1, Conv2d::new(7, 5)),
+        (18, 1, Conv2d::new(6, 3).same()),
+        (9, 1, Conv2d::new(1, (2, 3))),
+        (18, 5, Conv2d::new(1, 3)),
+    ] {
+        let shape = conv.shape(Shape::hwc(9, w, c)).unwrap();
         let empty = |col: usize| col < w / 3 || col >= w - w / 3;
         let mut rng = Rng::new(Seed(7), 0);
         let weights = Tensor::floats(shape.w_len(), 1.0, &mut rng);
         for level in Level::available() {
-            let pixel = |i: usize| if empty(i / level.lanes() % w) { 0.0 } else { rng.symmetric(1.0) };
+            let pixel = |i: usize| if empty(i / (c * level.lanes()) % w) { 0.0 } else { rng.symmetric(1.0) };
             let x = Tensor::collect((0..shape.x_len() * level.lanes()).map(pixel));
             for bias in [None, Some(0.0), Some(0.5)] {
                 let b = Tensor::filled(shape.out_c(), bias.unwrap_or(0.0));

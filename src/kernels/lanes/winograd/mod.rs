@@ -342,7 +342,7 @@ impl<const N: usize> Winograd<'_, N> {
         let can_be_blank = is_short(self.shape) && outputs.b.is_none_or(|b| b.contains(&0.0));
         for (x, mut sink) in x.chunks_exact(self.x_block()).zip(sinks) {
             for strip in strips(self.level.lanes(), self.shape) {
-                let (u, rest) = strip.split(scratch);
+                let (u, rest) = scratch.split_at_mut(N * strip.inputs.stride());
                 self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
                 let magnitudes = can_be_blank.then(|| {
                     let to = (&mut *rest, Side::tile_beside as Spot);
