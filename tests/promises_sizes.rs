@@ -16,7 +16,7 @@ use convlane::plan::Part;
 use convlane::prelude::*;
 use convlane::rng::Rng;
 use convlane::shape::{Axis, Conv2dShape, DenseShape, Pool2dShape, Window};
-use support::nets::{Case, options};
+use support::nets::{Case, all_options};
 
 /// Of each test.
 const COMBINATIONS: u64 = 5000;
@@ -168,7 +168,7 @@ fn geometry_is_refused_or_has_its_sizes() {
 #[test]
 fn networks_are_refused_or_run() {
     let [mut ran, mut refused, mut no_memory] = [0; 3];
-    let options: Vec<PlanOptions> = options().collect();
+    let options: Vec<PlanOptions> = all_options().collect();
     for mut sizes in Sizes::all() {
         let (input, layers, unfit) = sizes.network();
         let (batch, options) = (sizes.size(), PlanOptions { fuse: sizes.0.below(2) == 0, ..sizes.one_of(&options) });
