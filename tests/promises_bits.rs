@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use support::cases::{cases, for_all};
 use support::geometry::Case;
 use support::net::Net;
-use support::nets::{self, ENGINES, Setting, bits, lenet5, nets, options, wide};
+use support::nets::{self, Setting, bits, lenet5, nets, options, wide};
 use support::tensor::Tensor;
 use support::{pass, shapes, threads};
 
@@ -73,22 +73,14 @@ fn predicted(net: &Setting, case: &nets::Case, batch: usize) -> Vec<f32> {
 
 const BATCHES: [usize; 4] = [1, 7, 32, 100];
 
-fn settings(engines: &[(Engine, Algorithm)]) -> impl Iterator<Item = Setting> {
-    let n = cases(200, 1000);
-    nets().into_iter().flat_map(move |(name, input, layers)| {
-        engines.iter().flat_map(move |&(engine, algorithm)| {
-            let layers = layers.clone();
-            Level::available().map(move |level| {
-                let options = PlanOptions { engine, algorithm, level, ..PlanOptions::default() };
-                Setting { name, input, layers: layers.clone(), options, batch: 100, n }
-            })
-        })
-    })
+/// The most samples of a batch, and samples.
+fn predictions() -> (usize, usize) {
+    (100, cases(200, 1000))
 }
 
 #[test]
 fn batches_change_no_prediction() {
-    for setting in settings(&ENGINES) {
+    for setting in Setting::all(&[predictions()]) {
         let case = setting.case();
         let [first, others @ ..] = BATCHES.map(|batch| bits(&predicted(&setting, &case, batch)));
         for (other, batch) in others.iter().zip(&BATCHES[1..]) {
@@ -101,16 +93,20 @@ fn batches_change_no_prediction() {
 #[test]
 fn batches_change_roundings_where_they_choose() {
     let mut worst = 0f64;
-    for setting in settings(&[(Engine::Auto, Algorithm::Auto)]) {
-        let setting = Setting { n: setting.n / 10, ..setting };
-        let case = setting.case();
-        let want = Net::new(setting.input, &setting.layers).forward(&wide(&case.params), setting.n, &wide(&case.x));
-        let largest = want.iter().fold(1e-30f64, |max, want| max.max(want.abs()));
-        for batch in BATCHES {
-            let got = wide(&predicted(&setting, &case, batch));
-            let error = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f64::max) / largest;
-            assert!(error < 5e-6, "{setting}: off by {error:e} in batches of {batch}");
-            worst = worst.max(error);
+    let (batch, n) = predictions();
+    for (name, input, layers) in nets() {
+        for level in Level::available() {
+            let options = PlanOptions { level, ..PlanOptions::default() };
+            let setting = Setting { name, input, layers: layers.clone(), options, batch, n: n / 10 };
+            let case = setting.case();
+            let want = Net::new(input, &layers).forward(&wide(&case.params), setting.n, &wide(&case.x));
+            let largest = want.iter().fold(1e-30f64, |max, want| max.max(want.abs()));
+            for batch in BATCHES {
+                let got = wide(&predicted(&setting, &case, batch));
+                let error = got.iter().zip(&want).map(|(got, want)| (got - want).abs()).fold(0.0, f64::max) / largest;
+                assert!(error < 5e-6, "{setting}: off by {error:e} in batches of {batch}");
+                worst = worst.max(error);
+            }
         }
     }
     println!("with `auto`, off by at most {worst:e} of the largest output");

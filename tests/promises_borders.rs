@@ -40,8 +40,11 @@ fn kernels(c: usize, n: usize) -> Vec<Pass> {
         pass::pool2d(&Case { name, n, shape })
     };
     let mut passes = [conv(Conv2d::new(3, 3).same()), conv(Conv2d::new(c, (2, 3)).groups(c).stride((1, 2)))].concat();
-    // Direct kernels take sixteen output channels or more at every level.
+    // Direct kernels take sixteen output channels or more at every level, depthwise ones sixteen groups.
     passes.extend(direct(Conv2d::new(15 + c, (3, 2)).same()));
+    if c >= 16 {
+        passes.extend(direct(Conv2d::new(c, (2, 3)).groups(c).stride((1, 2)).same()));
+    }
     passes.extend(pass::dense(&Case { name, n, shape: DenseShape::new(c, 5).unwrap() }).all());
     passes.extend([pool(AvgPool2d::new(2)), pool(MaxPool2d::new(3).stride(2).same())].concat());
     let rows = Case { name, n, shape: c };

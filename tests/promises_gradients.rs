@@ -11,7 +11,7 @@ use convlane::shape::Shape;
 use support::cases::cases;
 use support::geometry::{self, Case};
 use support::net::Net;
-use support::nets::{self, nets, options, wide};
+use support::nets::{self, nets, options_of, wide};
 use support::pass::{self, ACTIVATIONS, Pass};
 
 const STEP: f64 = 1e-6;
@@ -163,7 +163,7 @@ fn gradients_of_plans() {
         let [params, x, dy] = [&case.params, &case.x, &case.dy].map(|values| wide(values));
         let of_output = net.backward(&params, n, &x, &dy);
         let of_loss = net.loss(&params, n, &x, &case.labels).1;
-        for options in options() {
+        for options in options_of(name) {
             let plan = Plan::new(input, &layers, n, &options).unwrap();
             let mut worker = plan.worker();
             let check = |grads: &[f32], want: &[f64]| {

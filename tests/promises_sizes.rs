@@ -5,6 +5,7 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use convlane::Error;
 use convlane::data::Order;
 use convlane::kernels::cast::Pixels;
 use convlane::kernels::cross_entropy::{self, Targets};
@@ -15,7 +16,7 @@ use convlane::plan::Part;
 use convlane::prelude::*;
 use convlane::rng::Rng;
 use convlane::shape::{Axis, Conv2dShape, DenseShape, Pool2dShape, Window};
-use support::nets::{Case, options};
+use support::nets::{Case, all_options};
 
 /// Of each test.
 const COMBINATIONS: u64 = 5000;
@@ -167,7 +168,7 @@ fn geometry_is_refused_or_has_its_sizes() {
 #[test]
 fn networks_are_refused_or_run() {
     let [mut ran, mut refused, mut no_memory] = [0; 3];
-    let options: Vec<PlanOptions> = options().collect();
+    let options: Vec<PlanOptions> = all_options().collect();
     for mut sizes in Sizes::all() {
         let (input, layers, unfit) = sizes.network();
         let (batch, options) = (sizes.size(), PlanOptions { fuse: sizes.0.below(2) == 0, ..sizes.one_of(&options) });
@@ -195,6 +196,19 @@ fn networks_are_refused_or_run() {
         builds(input, &layers, &options);
     }
     assert!(ran > 500 && refused > 200 && no_memory > 20, "{ran} {refused} {no_memory}");
+}
+
+/// A depthwise convolution of which the gradient of the weights fits the address space, but not one a sample.
+#[test]
+fn gradients_of_threads_that_overflow_are_refused() {
+    let (side, engine) = (1 << 25, Engine::Nhwc);
+    let padding = Padding::Explicit { top: side - 1, bottom: 0, left: 0, right: side - 1 };
+    let layer = Conv2d::new(1024, side).groups(1024).padding(padding).no_bias();
+    for level in Level::available() {
+        let options = PlanOptions { engine, level, ..Default::default() };
+        let refused = Plan::new(Shape::hwc(1, 1, 1024), &[layer.into()], 2, &options);
+        assert!(matches!(refused, Err(Error::TooLarge { what: "arena" })), "{level}: {refused:?}");
+    }
 }
 
 fn runs(plan: &Plan) {

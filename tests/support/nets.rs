@@ -12,12 +12,24 @@ use convlane::rng::Rng;
 mod networks;
 
 /// Every way to compute a network. An engine to be tested is added here.
-pub const ENGINES: [(Engine, Algorithm); 3] =
+const ENGINES: [(Engine, Algorithm); 3] =
     [(Engine::Nhwc, Algorithm::Direct), (Engine::Lanes, Algorithm::Direct), (Engine::Lanes, Algorithm::Fast)];
 
 /// Every engine at every level.
 pub fn options() -> impl Iterator<Item = PlanOptions> {
     ENGINES.into_iter().flat_map(|(engine, algorithm)| at_all_levels(engine, algorithm))
+}
+
+/// The same, and with fast convolutions of NHWC, which few networks have.
+pub fn all_options() -> impl Iterator<Item = PlanOptions> {
+    options().chain(at_all_levels(Engine::Nhwc, Algorithm::Fast))
+}
+
+/// Those that compute one of [`nets`] each in another way.
+pub fn options_of(name: &str) -> impl Iterator<Item = PlanOptions> {
+    let is_fast = ["wide", "pooled"].contains(&name);
+    let fast = (Engine::Nhwc, Algorithm::Fast);
+    all_options().filter(move |options| is_fast || (options.engine, options.algorithm) != fast)
 }
 
 fn at_all_levels(engine: Engine, algorithm: Algorithm) -> impl Iterator<Item = PlanOptions> {
@@ -107,9 +119,7 @@ impl Setting {
     pub fn all(batches: &[(usize, usize)]) -> Vec<Self> {
         let mut settings = Vec::new();
         for (name, input, layers) in nets() {
-            // Only these networks have a convolution that is fast in NHWC.
-            let fast = at_all_levels(Engine::Nhwc, Algorithm::Fast).filter(|_| ["wide", "pooled"].contains(&name));
-            for options in options().chain(fast) {
+            for options in options_of(name) {
                 settings.extend(batches.iter().map(|&(batch, n)| {
                     let (layers, options) = (layers.clone(), options.clone());
                     Setting { name, input, layers, options, batch, n }

@@ -1,7 +1,7 @@
 //! Layers `y = x w + b`: convolutions and dense layers.
 
 use convlane::kernels::lanes;
-use convlane::kernels::nhwc::{conv2d, dense, direct};
+use convlane::kernels::nhwc::{conv2d, dense, depthwise, direct};
 use convlane::layer::Activation;
 use convlane::reference;
 use convlane::shape::{Conv2dShape, DenseShape};
@@ -103,7 +103,8 @@ impl Case<Conv2dShape> {
     }
 }
 
-/// A convolution by the direct kernels of NHWC, on weights packed for the pass.
+/// A convolution by the kernels of NHWC that keep sums in registers: depthwise ones where they can, else direct ones, on weights
+/// packed for the pass.
 #[derive(Clone, Copy)]
 struct Direct(Conv2dShape);
 
@@ -111,6 +112,10 @@ impl Case<Direct> {
     /// The same convolution by any kernel.
     fn any(&self) -> Case<Conv2dShape> {
         Case { name: self.name, n: self.n, shape: self.shape.0 }
+    }
+
+    fn is_depthwise(&self, way: Way) -> bool {
+        depthwise::is_supported(way.level, &self.shape.0)
     }
 
     fn pack(&self, way: Way, pass: direct::Pass, w: &[f32]) -> Tensor {
@@ -139,17 +144,30 @@ impl Affine for Case<Direct> {
     }
 
     fn floored(&self, way: Way, x: &[f32], w: &[f32], b: Option<&[f32]>, floor: f32, y: &mut [f32]) {
+        if self.is_depthwise(way) {
+            return nhwc!(way, depthwise::forward)(way.level, &self.shape.0, self.n, x, w, b, floor, y);
+        }
         let packed = self.pack(way, direct::Pass::Forward, w);
         nhwc!(way, direct::forward)(way.level, &self.shape.0, self.n, x, &packed, b, floor, y);
     }
 
     fn backward_input(&self, way: Way, dy: &[f32], w: &[f32], dx: &mut [f32]) {
+        if self.is_depthwise(way) {
+            return nhwc!(way, depthwise::backward_input)(way.level, &self.shape.0, self.n, dy, w, dx);
+        }
         let packed = self.pack(way, direct::Pass::BackwardInput, w);
         nhwc!(way, direct::backward_input)(way.level, &self.shape.0, self.n, dy, &packed, dx);
     }
 
     fn backward_params(&self, way: Way, x: &[f32], dy: &[f32], dw: &mut [f32], db: Option<&mut [f32]>) {
-        nhwc!(way, direct::backward_params)(way.level, &self.shape.0, self.n, x, dy, dw, db);
+        let (level, Direct(shape), n) = (way.level, &self.shape, self.n);
+        match (self.is_depthwise(way), way.how) {
+            (true, How::Par) => with_scratch(depthwise::par::scratch_len(shape, n), |scratch| {
+                depthwise::par::backward_params(level, shape, n, x, dy, dw, db, scratch);
+            }),
+            (true, _) => depthwise::backward_params(level, shape, n, x, dy, dw, db),
+            (false, _) => nhwc!(way, direct::backward_params)(level, shape, n, x, dy, dw, db),
+        }
     }
 
     fn reference_forward(&self, x: &[f64], w: &[f64], b: Option<&[f64]>) -> Vec<f64> {
@@ -322,7 +340,7 @@ pub fn conv2d(case: &Case<Conv2dShape>) -> AffinePasses {
     AffinePasses::new(case)
 }
 
-/// The same by direct kernels of NHWC, which must support it at every level.
+/// The same by direct or depthwise kernels of NHWC, one of which must support it at every level.
 pub fn direct(case: &Case<Conv2dShape>) -> AffinePasses {
     AffinePasses::new(&Case { name: case.name, n: case.n, shape: Direct(case.shape) })
 }
