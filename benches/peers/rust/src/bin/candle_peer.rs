@@ -41,17 +41,15 @@ fn conv(line: &Line, pass: &str) -> Result<Operation> {
         let dw = x.transpose(0, 1)?.conv2d(&dy.transpose(0, 1)?, pad, 1, stride, 1)?.transpose(0, 1)?;
         dw.narrow(2, 0, kernel)?.narrow(3, 0, kernel)
     };
-    // It cuts groups apart, and so do its gradients.
+    // It cuts groups apart, and so do its gradients; a single one costs nothing.
     let by_group = move |a: &Tensor, b: &Tensor, axes: [usize; 3], run: &dyn Fn(&Tensor, &Tensor) -> Result<Tensor>| {
         let parts = a.chunk(groups, axes[0])?.into_iter().zip(b.chunk(groups, axes[1])?);
         Tensor::cat(&parts.map(|(a, b)| run(&a, &b)).collect::<Result<Vec<_>>>()?, axes[2])
     };
     Ok(match pass {
         "forward" => Box::new(move || x.conv2d(&w, pad, stride, 1, groups)),
-        "data" if groups > 1 => Box::new(move || by_group(&w, &dy, [0, 1, 1], &data)),
-        "data" => Box::new(move || data(&w, &dy)),
-        _ if groups > 1 => Box::new(move || by_group(&x, &dy, [1, 1, 0], &weights)),
-        _ => Box::new(move || weights(&x, &dy)),
+        "data" => Box::new(move || by_group(&w, &dy, [0, 1, 1], &data)),
+        _ => Box::new(move || by_group(&x, &dy, [1, 1, 0], &weights)),
     })
 }
 
