@@ -89,15 +89,18 @@ pub(super) fn gather<S: Simd, const C: usize, const P: usize, const NEXT: bool>(
     unsafe { gather_unchecked(s, sums, x, w, &terms) }
 }
 
-/// Sums of a tile of `C` channels and `P` pixels at each of `N` points: vectors by channel, pixel and point.
+/// Sums of a tile at each of some points: vectors by channel, pixel and point, with places for [`MAX_POINTS`].
 #[repr(align(64))]
 pub(super) struct Values([f32; MAX_VALUES]);
 
 /// The most points.
 const MAX_POINTS: usize = 8;
 
+/// The most sums of a tile.
+const MAX_SUMS: usize = 24;
+
 /// All points of the largest tile of the widest vectors.
-const MAX_VALUES: usize = MAX_POINTS * 24 * MAX_LANES;
+const MAX_VALUES: usize = MAX_POINTS * MAX_SUMS * MAX_LANES;
 
 impl Values {
     pub const NONE: Self = Values([0.0; MAX_VALUES]);
@@ -124,23 +127,18 @@ pub(super) fn gather_at_points<S: Simd, const C: usize, const P: usize, const NE
     (w, w_point): (&[f32], usize),
     terms: &Terms,
 ) {
-    const { assert!(C * P <= 24) };
+    const { assert!(C * P <= MAX_SUMS) };
     assert!(points <= MAX_POINTS, "{points} points");
     let terms = terms.of_neighbours::<NEXT>();
-    let fits = || {
-        let (x_end, w_last) = terms.ends(C, P, S::LANES)?;
-        Some((x_end.checked_add(distance(points, x_point)?)?, w_last.checked_add(distance(points, w_point)?)?))
-    };
-    assert!(
-        fits().is_some_and(|(x_end, w_last)| x_end <= x.len() && w_last < w.len()),
-        "{terms:?} of {} and {}",
-        x.len(),
-        w.len()
-    );
+    // What is left for the terms of the first point.
+    let [x_len, w_len] = [(x.len(), x_point), (w.len(), w_point)]
+        .map(|(len, step)| distance(points, step).and_then(|way| len.checked_sub(way)).unwrap_or(0));
+    assert!(terms.fit(C, P, S::LANES, x_len, w_len), "{terms:?} of {points} points of {} and {}", x.len(), w.len());
     for point in 0..points {
         let terms = Terms { x: terms.x + point * x_point, w: terms.w + point * w_point, ..terms };
         let mut sums = [[s.splat(0.0); P]; C];
-        // SAFETY: All terms of the last point fit by the assertion, and those of the others lie before them.
+        // SAFETY: By the assertion, the terms of the first point do not begin before `x`, those of the last one end within `x` and
+        // `w`, and those of the others lie between.
         unsafe { gather_unchecked(s, &mut sums, x, w, &terms) };
         for (c, sums) in sums.iter().enumerate() {
             for (p, &sum) in sums.iter().enumerate() {
@@ -153,7 +151,7 @@ pub(super) fn gather_at_points<S: Simd, const C: usize, const P: usize, const NE
 /// [`gather`] without its assertion.
 ///
 /// # Safety
-/// All terms must fit a tile of `C` channels and `P` pixels, `channel` being how far apart the channels lie.
+/// All terms of a tile of `C` channels and `P` pixels must lie within `x` and `w`, `channel` being how far apart the channels lie.
 #[inline(always)]
 unsafe fn gather_unchecked<S: Simd, const C: usize, const P: usize>(
     s: S,
@@ -200,7 +198,7 @@ pub(super) fn gather_by_lane<S: Simd, const P: usize>(
     w: &[f32],
     terms: &Terms,
 ) {
-    let terms = Terms { channel: 1, ..*terms };
+    let terms = terms.of_neighbours::<true>();
     assert!(terms.fit(S::LANES, P, S::LANES, x.len(), w.len()), "{terms:?} of {} and {}", x.len(), w.len());
     let [rows, runs, inner] = terms.loops;
     // What is added after the last step of a loop leads to no place that is visited, and may wrap.
@@ -433,32 +431,9 @@ fn transform_checked<S: Simd, T: Transform<I, O>, const I: usize, const O: usize
     }
 }
 
-/// Writes those in `present` of `vectors` to the start of `y` and on, so many floats apart.
+/// Writes those in `present` of `vectors` to the start of `y` and on, so many floats apart, or `ADDS` them.
 #[inline(always)]
-pub(super) fn store_spaced<S: Simd, const N: usize>(
-    s: S,
-    vectors: &[S::V; N],
-    present: Range<usize>,
-    y: &mut [f32],
-    step: usize,
-) {
-    spaced::<S, N, false>(s, vectors, present, y, step);
-}
-
-/// Adds them.
-#[inline(always)]
-pub(super) fn add_spaced<S: Simd, const N: usize>(
-    s: S,
-    vectors: &[S::V; N],
-    present: Range<usize>,
-    y: &mut [f32],
-    step: usize,
-) {
-    spaced::<S, N, true>(s, vectors, present, y, step);
-}
-
-#[inline(always)]
-fn spaced<S: Simd, const N: usize, const ADDS: bool>(
+pub(super) fn put_spaced<S: Simd, const N: usize, const ADDS: bool>(
     s: S,
     vectors: &[S::V; N],
     present: Range<usize>,

@@ -31,9 +31,9 @@ pub(super) struct Ways {
     pub params: Way,
 }
 
-/// Multiply-adds that take as long as the way of one pixel of a channel to its value at a point and back, in all three passes;
-/// and for short sums, in the two passes of a first layer. Measured with both levels on outputs
-/// of 1 to 32 columns and 4 to 64 channels, and on the first layers of `examples/roofline.rs`.
+/// Multiply-adds that take as long as the way of one pixel of a channel to its value at a point and back, in all three passes; and
+/// in the two passes of a first layer of short sums, where fewer are found. Measured with both levels on outputs of 1 to 32 columns
+/// and 4 to 64 channels, and on the first layers of `examples/roofline.rs`.
 const TRANSFORM: u128 = 8;
 const SHORT_TRANSFORM: u128 = 4;
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::Winograd;
 use super::strips::{Side, Strip};
 use crate::kernels::points::{OutputGradients, TILE};
-use crate::kernels::tile::{Transform, Vectors, give, store_spaced};
+use crate::kernels::tile::{Transform, Vectors, give, put_spaced};
 use crate::shape::{Axis, Conv2dShape, Pool2dShape};
 use crate::simd::{Simd, dispatch};
 
@@ -41,7 +41,7 @@ impl Sink<'_> {
     pub fn put<S: Simd>(&mut self, s: S, place: &Place, channel: usize, y: [S::V; TILE]) {
         match (self, place) {
             (Sink::Whole(whole), Place::Whole { present, at, step }) => {
-                store_spaced(s, &y, present.clone(), &mut whole[at + channel * S::LANES..], *step);
+                put_spaced::<S, TILE, false>(s, &y, present.clone(), &mut whole[at + channel * S::LANES..], *step);
             }
             (Sink::Pooled(pooled), Place::Pooled(windows)) => pooled.put(s, windows, channel, y),
             _ => unreachable!("a place of another sink"),

@@ -9,15 +9,15 @@ use crate::simd::Simd;
 /// The most terms of a short sum.
 const SHORT: usize = 16;
 
-/// Whether sums have so few terms that it is seen to which of them have none but zero inputs.
+/// Whether sums have so few terms that those of none but zero inputs are told apart.
 pub(crate) fn is_short(shape: &Conv2dShape) -> bool {
     shape.h.kernel * shape.in_c <= SHORT && (shape.h.dilation, shape.groups) == (1, 1)
 }
 
 impl Strip {
-    /// Makes those outputs of a row of a tile zero whose inputs all are, by the magnitudes of the inputs.
+    /// Which outputs of a row of a tile have none but zero inputs, by the magnitudes of the inputs.
     #[inline(always)]
-    pub(super) fn blank<S: Simd>(&self, s: S, tile: usize, row: usize, magnitudes: &[f32], y: &mut [S::V; TILE]) {
+    pub(super) fn blank<S: Simd>(&self, s: S, tile: usize, row: usize, magnitudes: &[f32]) -> [S::M; TILE] {
         let (rows, channels, none) = (&self.column.w, self.column.in_c, s.splat(0.0));
         let taps = rows.taps(row);
         let source = tile * self.inputs.rows + row * rows.stride + taps.start - rows.before;
@@ -28,8 +28,9 @@ impl Strip {
                 *sum = s.add(*sum, s.load(term));
             }
         }
-        for (y, sum) in y.iter_mut().zip(sums) {
-            *y = s.select(s.le(sum, none), none, *y);
-        }
+        sums.map(
+            #[inline(always)]
+            |sum| s.le(sum, none),
+        )
     }
 }

@@ -16,7 +16,7 @@ const STRIP_LEN: usize = 144 * 1024;
 /// The least output rows of a strip: rows at its edges have values in two strips.
 const MIN_ROWS: usize = 8;
 
-/// Floats of the values of a tile of columns with these rows, before and after the products.
+/// Floats of the values of a tile of columns with these rows, of inputs and of output gradients.
 fn strip_len(lanes: usize, shape: &Conv2dShape, rows: &Axis) -> Option<usize> {
     let [inputs, outputs] = [rows.input.checked_mul(shape.in_c)?, rows.output.checked_mul(shape.out_c)?];
     let magnitudes = if is_short(shape) { inputs.checked_mul(TILE)? } else { 0 };

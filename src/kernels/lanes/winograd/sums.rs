@@ -4,7 +4,7 @@ use super::pooled::Sink;
 use super::strips::{Side, Strip};
 use crate::kernels::lanes::gather::{Tile, Tiles};
 use crate::kernels::points::{AddInputGradients, Outputs, TILE};
-use crate::kernels::tile::{Terms, Transform, Values, add_spaced, gather_at_points};
+use crate::kernels::tile::{Terms, Transform, Values, gather_at_points, put_spaced};
 use crate::simd::Simd;
 
 /// Numbers at points: those at one of them, and how far apart the points lie.
@@ -68,14 +68,20 @@ impl<const N: usize> ToOutputs<'_, '_, N> {
         for pixel in tile.old_pixels..tile.pixels {
             let [block, row] = tile.place(pixel);
             let place = self.sink.place(side, side.tiles.start + block, row);
+            let blank = self.magnitudes.map(
+                #[inline(always)]
+                |magnitudes| self.strip.blank(s, block, row, magnitudes),
+            );
             for new in tile.old_channels..tile.channels {
                 let channel = tile.channel + new;
                 let mut y: [S::V; TILE] =
                     self.outputs.apply(s, channel, &values.get::<S, N>(s, new * tile.pixels + pixel));
-                if let Some(magnitudes) = self.magnitudes
+                if let Some(blank) = &blank
                     && self.outputs.b.is_none_or(|b| b[channel] == 0.0)
                 {
-                    self.strip.blank(s, block, row, magnitudes, &mut y);
+                    for (y, &blank) in y.iter_mut().zip(blank) {
+                        *y = s.select(blank, s.splat(self.outputs.floor.max(0.0)), *y);
+                    }
                 }
                 self.sink.put(s, &place, channel, y);
             }
@@ -108,7 +114,13 @@ impl<const N: usize> ToInputGradients<'_, N> {
             for new in tile.old_channels..tile.channels {
                 let channel = tile.channel + new;
                 let dx: [_; N] = AddInputGradients.apply(s, channel, &values.get::<S, N>(s, new * tile.pixels + pixel));
-                add_spaced(s, &dx, vectors.present.clone(), &mut self.dx[first + channel * S::LANES..], vectors.step);
+                put_spaced::<S, N, true>(
+                    s,
+                    &dx,
+                    vectors.present.clone(),
+                    &mut self.dx[first + channel * S::LANES..],
+                    vectors.step,
+                );
             }
         }
     }
