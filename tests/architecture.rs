@@ -23,7 +23,13 @@ const FLOORS: [&[&str]; 8] = [
 const REFERENCE: (&str, [&str; 2]) = ("reference", ["layer", "shape"]);
 
 /// The files with unsafe code.
-const UNSAFE: [&str; 4] = ["src/kernels/nhwc/gemm.rs", "src/kernels/tile.rs", "src/simd/avx2.rs", "src/simd/avx512.rs"];
+const UNSAFE: [&str; 5] = [
+    "src/kernels/maps.rs",
+    "src/kernels/nhwc/gemm.rs",
+    "src/kernels/tile.rs",
+    "src/simd/avx2.rs",
+    "src/simd/avx512.rs",
+];
 
 /// The files that know of threads.
 const RAYON: [&str; 14] = [

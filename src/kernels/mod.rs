@@ -19,6 +19,7 @@ pub mod activation;
 pub mod cast;
 pub mod cross_entropy;
 pub mod lanes;
+mod maps;
 pub mod nhwc;
 mod par;
 mod points;

@@ -13,7 +13,7 @@
 //! Winograd: Arithmetic Complexity of Computations (1980); Lavin, Gray: Fast Algorithms for Convolutional Neural Networks
 //! (2015).
 
-use crate::kernels::tile::Transform;
+use crate::kernels::maps::Transform;
 use crate::simd::Simd;
 
 /// Outputs of a tile.

@@ -44,8 +44,8 @@ use self::strips::{Side, Spot, Strip, strips};
 use self::sums::{AtPoints, ToInputGradients, ToOutputs};
 use super::{conv2d, weights};
 use crate::kernels::check_len;
+use crate::kernels::maps::{Transform, transform};
 use crate::kernels::points::{Inputs, Magnitudes, OutputGradients, Outputs, SUMS, TILE, TapGradients, Taps};
-use crate::kernels::tile::{Transform, transform};
 use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
 

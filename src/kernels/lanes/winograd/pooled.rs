@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::Winograd;
 use super::strips::{Side, Strip};
+use crate::kernels::maps::{Transform, Vectors, give, put_spaced};
 use crate::kernels::points::{OutputGradients, TILE};
-use crate::kernels::tile::{Transform, Vectors, give, put_spaced};
 use crate::shape::{Axis, Conv2dShape, Pool2dShape};
 use crate::simd::{Simd, dispatch};
 

@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::points_of;
 use super::short::is_short;
+use crate::kernels::maps::Vectors;
 use crate::kernels::points::TILE;
-use crate::kernels::tile::Vectors;
 use crate::shape::{Axis, Conv2dShape};
 
 /// Floats that the values of a strip of tiles should not exceed, so that they stay in the cache. With so many, all tiles

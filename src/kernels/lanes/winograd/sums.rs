@@ -3,8 +3,9 @@
 use super::pooled::Sink;
 use super::strips::{Side, Strip};
 use crate::kernels::lanes::gather::{Tile, Tiles};
+use crate::kernels::maps::{Transform, put_spaced};
 use crate::kernels::points::{AddInputGradients, Outputs, TILE};
-use crate::kernels::tile::{Terms, Transform, Values, gather_at_points, put_spaced};
+use crate::kernels::tile::{Terms, Values, gather_at_points};
 use crate::simd::Simd;
 
 /// Numbers at points: those at one of them, and how far apart the points lie.

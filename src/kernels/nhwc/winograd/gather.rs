@@ -4,11 +4,12 @@ use std::ops::Range;
 
 use super::tiles::{Images, Tile, Tiles};
 use super::{GAP, POINTS, SIDE, at_points, weights};
+use crate::kernels::maps::{Patch, Transform, transform_square};
 use crate::kernels::nhwc::direct::Pass;
 use crate::kernels::nhwc::panels::{Panels, VECTORS};
 use crate::kernels::nhwc::products::{Affine, Block, Dim};
 use crate::kernels::points::{self, Inputs, TILE};
-use crate::kernels::tile::{Patch, Steps, Transform, transform_square};
+use crate::kernels::tile::Steps;
 use crate::shape::Conv2dShape;
 use crate::simd::{Level, Simd, dispatch};
 

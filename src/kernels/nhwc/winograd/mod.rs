@@ -56,8 +56,8 @@ pub use super::direct::Pass;
 use super::panels::Weights;
 use super::products::Affine;
 use crate::kernels::check_len;
+use crate::kernels::maps::Patch;
 use crate::kernels::points::TILE;
-use crate::kernels::tile::Patch;
 use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
 

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use super::tiles::{Images, Tiles};
 use super::{GAP, POINTS, SIDE, TAPS, at_points};
+use crate::kernels::maps::{Patch, transform_square};
 use crate::kernels::nhwc::products::{Dim, Sweep};
 use crate::kernels::points::{Inputs, OutputGradients, TILE, TapGradients};
-use crate::kernels::tile::{Patch, starts, transform_square};
+use crate::kernels::tile::starts;
 use crate::shape::Conv2dShape;
 use crate::simd::{Level, dispatch};
 

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::SIDE;
+use crate::kernels::maps::Patch;
 use crate::kernels::points::TILE;
-use crate::kernels::tile::Patch;
 use crate::shape::Conv2dShape;
 
 /// Images on one side of a convolution, and the places of each tile.

@@ -1,9 +1,10 @@
 //! Weights as values at points, in panels of output channels.
 
 use super::{GAP, POINTS, SIDE, TAPS};
+use crate::kernels::maps::{Patch, transform_square};
 use crate::kernels::nhwc::panels::{VECTORS, Weights};
 use crate::kernels::points::Taps;
-use crate::kernels::tile::{Patch, SQUARE, transform_square};
+use crate::kernels::tile::SQUARE;
 use crate::simd::Simd;
 
 /// The most channels of a panel.
