@@ -2,7 +2,7 @@
 //! and the numbers weights; in NHWC the vectors are weights of several channels and the numbers pixels.
 #![allow(unsafe_code)]
 
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::{MAX_LANES, Simd, copy};
 
 /// One of the loops over the terms of a sum: so many steps, and how far each takes one on, in floats.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,14 @@ pub(super) struct Steps {
     pub x: isize,
     /// In the weights.
     pub w: usize,
+}
+
+/// One dimension of a box of outputs: how many there are, and how far apart they lie in the source and in the output, in floats.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dim {
+    pub count: usize,
+    pub x: usize,
+    pub y: usize,
 }
 
 /// Where the terms of the sums of a tile lie, from the first one on.
@@ -159,8 +167,9 @@ unsafe fn gather_unchecked<S: Simd, const C: usize, const P: usize>(
     terms: &Terms,
 ) {
     let [rows, runs, inner] = terms.loops;
-    // What is added after the last step of a loop leads to no place that is visited, and may wrap.
-    let (mut x_row, mut w_row) = (terms.x, terms.w);
+    // What is added after the last step of a loop leads to no place that is visited, and may wrap. Were both places numbers, the
+    // compiler would make them a vector, and run out of registers.
+    let (mut x_row, mut w_row) = (x.as_ptr().wrapping_add(terms.x), w.as_ptr().wrapping_add(terms.w));
     for _ in 0..rows.count {
         let (mut x_run, mut w_run) = (x_row, w_row);
         for _ in 0..runs.count {
@@ -168,22 +177,103 @@ unsafe fn gather_unchecked<S: Simd, const C: usize, const P: usize>(
             for _ in 0..inner.count {
                 let mut pixels = [s.splat(0.0); P];
                 for (p, v) in pixels.iter_mut().enumerate() {
-                    let at = x_at + p * terms.pixel;
-                    // SAFETY: `x_at` is that of a term, which fits, and `p < P`, so that the vector ends within `x`.
-                    *v = s.load(unsafe { x.get_unchecked(at..at + S::LANES) });
+                    let x_at = x_at.wrapping_add(p * terms.pixel);
+                    // SAFETY: `x_at` is that of a term, which fits, and `p < P`, so that the vector lies within `x`.
+                    *v = s.load(unsafe { std::slice::from_raw_parts(x_at, S::LANES) });
                 }
                 for (c, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: `w_at` is that of a term, which fits, and `c < C`, so that the weight lies within `w`.
-                    let weight = s.splat(unsafe { *w.get_unchecked(w_at + c * terms.channel) });
+                    let weight = s.splat(unsafe { *w_at.wrapping_add(c * terms.channel) });
                     for (sum, &pixel) in sums.iter_mut().zip(&pixels) {
                         *sum = s.mul_add(weight, pixel, *sum);
                     }
                 }
-                (x_at, w_at) = (x_at.wrapping_add_signed(inner.x), w_at.wrapping_add(inner.w));
+                (x_at, w_at) = (x_at.wrapping_offset(inner.x), w_at.wrapping_add(inner.w));
             }
-            (x_run, w_run) = (x_run.wrapping_add_signed(runs.x), w_run.wrapping_add(runs.w));
+            (x_run, w_run) = (x_run.wrapping_offset(runs.x), w_run.wrapping_add(runs.w));
         }
-        (x_row, w_row) = (x_row.wrapping_add_signed(rows.x), w_row.wrapping_add(rows.w));
+        (x_row, w_row) = (x_row.wrapping_offset(rows.x), w_row.wrapping_add(rows.w));
+    }
+}
+
+/// Floats from an output to the next from which on the CPU does not foresee them.
+const FAR: usize = 128;
+
+/// Writes `max(floor, bias + sum x w)` for every output of a box, `P` neighbours of its last dimension at a time: sums of `V` vectors
+/// of `x` times numbers of `w`, in which the pixels of a tile are its channels. Of each output, `channels` numbers are written.
+#[allow(clippy::too_many_arguments)]
+#[inline(always)]
+pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
+    s: S,
+    bias: [S::V; V],
+    floor: S::V,
+    x: &[f32],
+    w: &[f32],
+    terms: &Terms,
+    dims: &[Dim; 3],
+    channels: usize,
+    y: &mut [f32],
+) {
+    let end = |len, step: fn(&Dim) -> usize| {
+        dims.iter().try_fold(len, |end: usize, dim| end.checked_add(distance(dim.count, step(dim))?))
+    };
+    let w_end =
+        terms.ends(1, V, S::LANES).and_then(|(x_end, w_last)| (x_end <= x.len()).then(|| end(w_last, |dim| dim.x))?);
+    assert!(
+        terms.is_none() || w_end.is_some_and(|end| end < w.len()),
+        "{terms:?} and {dims:?} of {} and {}",
+        x.len(),
+        w.len()
+    );
+    assert!(
+        channels <= V * S::LANES && end(channels, |dim| dim.y).is_some_and(|end| end <= y.len()),
+        "a box beyond the output"
+    );
+    s.apart(
+        #[inline(always)]
+        || {
+            let [outer, middle, inner] = *dims;
+            for i in 0..outer.count {
+                for j in 0..middle.count {
+                    for k in starts(inner.count, P) {
+                        let w_at = i * outer.x + j * middle.x + k * inner.x;
+                        let y_at = i * outer.y + j * middle.y + k * inner.y;
+                        if inner.y >= FAR {
+                            // The outputs of the next tile would be waited for when they are written.
+                            for p in P..2 * P {
+                                let end = y_at + p * inner.y + channels;
+                                s.prefetch(y.get(end - 1..end).unwrap_or_default());
+                            }
+                        }
+                        let mut sums = [bias; P];
+                        let terms = Terms { w: terms.w + w_at, channel: inner.x, ..*terms };
+                        // SAFETY: By the assertion there is no term, or those of the last output of the box end within `x` and `w`; those of
+                        // all others, `P` neighbours of which are the channels of this tile, lie between them and the first.
+                        unsafe { gather_unchecked(s, &mut sums, x, w, &terms) };
+                        for (p, sums) in sums.iter().enumerate() {
+                            let at = y_at + p * inner.y;
+                            // SAFETY: By the assertion, the last output ends within `y`.
+                            let y = unsafe { y.get_unchecked_mut(at..at + channels) };
+                            if channels == V * S::LANES {
+                                store_all(s, floor, sums, y);
+                            } else {
+                                let mut padded = [0.0; 2 * MAX_LANES];
+                                store_all(s, floor, sums, &mut padded);
+                                copy(&padded[..channels], y);
+                            }
+                        }
+                    }
+                }
+            }
+        },
+    );
+}
+
+/// Writes `max(floor, v)` for vectors that follow each other.
+#[inline(always)]
+fn store_all<S: Simd, const V: usize>(s: S, floor: S::V, vectors: &[S::V; V], y: &mut [f32]) {
+    for (&v, y) in vectors.iter().zip(y.chunks_exact_mut(S::LANES)) {
+        s.store(s.max(floor, v), y);
     }
 }
 

@@ -26,6 +26,12 @@ fn enter<R>(body: impl FnOnce() -> R) -> R {
     body()
 }
 
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[inline(never)]
+fn enter_apart<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
 /// An expression of AVX-512 intrinsics on registers.
 macro_rules! register {
     ($expression:expr) => {
@@ -76,6 +82,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn apart<R>(self, body: impl FnOnce() -> R) -> R {
+        // SAFETY: the token proves that the CPU has AVX-512.
+        unsafe { enter_apart(body) }
+    }
+
+    #[inline(always)]
     fn splat(self, x: f32) -> __m512 {
         register!(_mm512_set1_ps(x))
     }
@@ -96,10 +108,11 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch(self, src: &[u8]) {
-        for line in src.chunks(64) {
+    fn prefetch<T>(self, src: &[T]) {
+        // The end may lie on a line of its own.
+        for place in src.iter().step_by(64 / size_of::<T>()).chain(src.last()) {
             // SAFETY: the token proves AVX-512, and with it SSE; a prefetch of any address has no effect but on the cache.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
         }
     }
 

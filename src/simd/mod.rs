@@ -123,14 +123,16 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     /// Runs `body` where the compiler may use the instruction set.
     fn vectorize<R>(self, body: impl FnOnce() -> R) -> R;
+    /// The same in a function of its own: what the compiler makes of it does not depend on where it is used.
+    fn apart<R>(self, body: impl FnOnce() -> R) -> R;
 
     fn splat(self, x: f32) -> Self::V;
     /// The first `LANES` numbers of `src`, which has at least as many.
     fn load(self, src: &[f32]) -> Self::V;
     /// The first `LANES` bytes of `src`, which has at least as many, as numbers.
     fn load_bytes(self, src: &[u8]) -> Self::V;
-    /// Asks for these bytes to be in the cache soon; does nothing where it cannot.
-    fn prefetch(self, _src: &[u8]) {}
+    /// Asks for these numbers to be in the cache soon; does nothing where it cannot.
+    fn prefetch<T>(self, _src: &[T]) {}
     /// Writes the first `LANES` numbers of `dst`, which has at least as many.
     fn store(self, v: Self::V, dst: &mut [f32]);
 

@@ -37,6 +37,11 @@ impl Simd for Scalar {
         body()
     }
 
+    #[inline(never)]
+    fn apart<R>(self, body: impl FnOnce() -> R) -> R {
+        body()
+    }
+
     #[inline(always)]
     fn splat(self, x: f32) -> V {
         [x; LANES]

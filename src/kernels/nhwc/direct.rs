@@ -36,11 +36,12 @@ use std::ops::Range;
 
 use super::add_rows;
 use super::panels::{Panels, VECTORS, Weights};
-use super::products::{Affine, Block, Dim, Sweep};
+use super::products::{Affine, Block, Dim, Line, SWEEP_PIXELS, Sweep};
 use crate::kernels::check_len;
-use crate::kernels::taps::{Segment, Side, Taps, meeting, runs, segments};
+use crate::kernels::par::rows_per_piece;
+use crate::kernels::taps::{Segment, Side, Taps, segments};
 use crate::kernels::tile::Steps;
-use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
+use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, dispatch};
 
 /// What packed weights are for.
@@ -51,9 +52,6 @@ pub enum Pass {
     /// [`backward_input`].
     BackwardInput,
 }
-
-/// Floats of an input and an output gradient that the sums of weight gradients are taken over at a time: half an L2 cache.
-const BAND_LEN: usize = 128 * 1024;
 
 /// Whether a convolution can be computed so: a vector or more of output channels in a group, and packed weights that fit the
 /// address space.
@@ -166,9 +164,12 @@ pub fn backward_params(
     check(level, shape, n, [x, dy]);
     check_len!(dw, shape.w_len());
     add_rows(shape.out_c, dy, db);
-    let terms = run_len(shape);
-    for (ky, dw) in dw.chunks_exact_mut(terms * shape.out_c).enumerate() {
-        add_products(level, shape, n, [x, dy], ky, 0..terms, dw);
+    let in_turn: Join = |one, other| {
+        one();
+        other();
+    };
+    if !add_few(level, shape, n, [x, dy], dw, in_turn) {
+        add_products(level, shape, n, [x, dy], 0..shape.w_len() / shape.out_c, dw);
     }
 }
 
@@ -180,11 +181,6 @@ fn check(level: Level, shape: &Conv2dShape, n: usize, [x, y]: [&[f32]; 2]) {
 
 fn check_packed(level: Level, shape: &Conv2dShape, pass: Pass, packed: &[f32]) {
     check_len!(packed, packed_len(level, shape, pass));
-}
-
-/// Terms of a row of taps.
-fn run_len(shape: &Conv2dShape) -> usize {
-    shape.w.kernel * shape.in_c / shape.groups
 }
 
 /// `y[o][c] = max(floor, b[c] + sum x[source][t] w[tap][t][c])` over the taps of `o` and the terms `t` of each.
@@ -283,76 +279,109 @@ fn dim(side: Side<'_>, segment: &Segment, x: usize, y: usize) -> Dim {
     Dim { count: segment.len, x, y: if several { side.step() * y } else { 0 } }
 }
 
-/// Adds the gradients of some terms of a row of taps to `dw`, which starts with them.
+/// Does two things, one after the other or at once.
+type Join = fn(&mut (dyn FnMut() + Send), &mut (dyn FnMut() + Send));
+
+/// Adds the gradients of few weights, as sums over halves of the samples, which are halved in turn; false if they are many.
+fn add_few(level: Level, shape: &Conv2dShape, n: usize, tensors: [&[f32]; 2], dw: &mut [f32], join: Join) -> bool {
+    let pixels = shape.y_len() / shape.out_c;
+    let leaf = rows_per_piece(n).max(SWEEP_PIXELS.div_ceil(pixels));
+    match dw.len() {
+        0..=1024 => add_halves::<1024>(level, shape, leaf, tensors, dw, join),
+        1025..=16384 => add_halves::<16384>(level, shape, leaf, tensors, dw, join),
+        _ => return false,
+    }
+    true
+}
+
+/// Adds the gradients of at most `N` weights over all samples, those of halves that have more samples than a leaf.
+fn add_halves<const N: usize>(
+    level: Level,
+    shape: &Conv2dShape,
+    leaf: usize,
+    [x, dy]: [&[f32]; 2],
+    dw: &mut [f32],
+    join: Join,
+) {
+    let n = dy.len() / shape.y_len();
+    if n <= leaf {
+        return add_products(level, shape, n, [x, dy], 0..dw.len() / shape.out_c, dw);
+    }
+    let half = n.div_ceil(2);
+    let ((x, other_x), (dy, other_dy)) = (x.split_at(half * shape.x_len()), dy.split_at(half * shape.y_len()));
+    let mut sums = [0.0; N];
+    let sums = &mut sums[..dw.len()];
+    join(&mut || add_halves::<N>(level, shape, leaf, [x, dy], dw, join), &mut || {
+        add_halves::<N>(level, shape, leaf, [other_x, other_dy], sums, join)
+    });
+    dw.iter_mut().zip(sums).for_each(|(dw, sum)| *dw += *sum);
+}
+
+/// Adds the gradients of some terms of all taps to `dw`, which starts with them.
 fn add_products(
     level: Level,
     shape: &Conv2dShape,
     n: usize,
-    [x, dy]: [&[f32]; 2],
-    ky: usize,
+    tensors: [&[f32]; 2],
     terms: Range<usize>,
     dw: &mut [f32],
 ) {
-    let (in_c, out_c) = (shape.in_c / shape.groups, shape.out_c / shape.groups);
-    let row_len = shape.h.stride.min(shape.h.input) * shape.w.input * shape.in_c + shape.w.output * shape.out_c;
-    let rows = meeting(&shape.h, ky);
-    for (samples, rows) in bands(n, rows, row_len) {
-        // Those whose terms follow each other.
-        for run in runs(&shape.w, shape.groups == 1 && shape.w.dilation == 1) {
-            let of_run = (run.kx * in_c).max(terms.start)..((run.kx + run.taps) * in_c).min(terms.end);
-            if of_run.is_empty() {
-                continue;
-            }
-            let (x_row, dy_row) = (shape.w.input * shape.in_c, shape.w.output * shape.out_c);
-            // Steps that are never taken may be as large as they like.
-            let step = |count: usize, stride: usize, len: usize| if count > 1 { stride * len } else { 0 };
-            let at = |axis: &Axis, output: usize, tap: usize| output * axis.stride + tap * axis.dilation - axis.before;
-            let x_at = at(&shape.h, rows.start, ky) * x_row + at(&shape.w, run.cols.start, run.kx) * shape.in_c;
+    let (rows, cols) = (Side::Forward(&shape.h), Side::Forward(&shape.w));
+    for row in segments(rows, 0..rows.outputs()) {
+        for col in segments(cols, 0..cols.outputs()).filter(|col| row.taps.count * col.taps.count > 0) {
             for group in 0..shape.groups {
-                let sweep = Sweep {
-                    dims: [
-                        Dim { count: samples.len(), x: shape.x_len(), y: shape.y_len() },
-                        Dim { count: rows.len(), x: step(rows.len(), shape.h.stride, x_row), y: dy_row },
-                        Dim {
-                            count: run.cols.len(),
-                            x: step(run.cols.len(), shape.w.stride, shape.in_c),
-                            y: shape.out_c,
-                        },
-                    ],
-                    x: samples.start * shape.x_len() + x_at + group * in_c + of_run.start - run.kx * in_c,
-                    dy: samples.start * shape.y_len()
-                        + rows.start * dy_row
-                        + run.cols.start * shape.out_c
-                        + group * out_c,
-                };
-                let dw = &mut dw[(of_run.start - terms.start) * shape.out_c + group * out_c..];
-                dispatch!(level, s => sweep.add(s, [x, dy], [of_run.len(), out_c, shape.out_c], dw));
+                let lines = lines(shape, &row.taps, &col.taps).filter_map(|line| line.within(&terms));
+                let sweep = sweep(shape, n, group, &row, &col);
+                dispatch!(level, s => sweep.add(s, tensors, lines, dw));
             }
         }
     }
 }
 
-/// Whole samples, or rows of one, of so many floats at a time.
-fn bands(n: usize, rows: Range<usize>, row_len: usize) -> impl Iterator<Item = (Range<usize>, Range<usize>)> {
-    let of_band = (BAND_LEN / row_len).max(1);
-    let (samples, step) = if of_band >= rows.len() { (of_band / rows.len().max(1), rows.len()) } else { (1, of_band) };
-    (0..n).step_by(samples.max(1)).flat_map(move |sample| {
-        let (samples, rows) = (sample..n.min(sample + samples), rows.clone());
-        rows.clone().step_by(step.max(1)).map(move |row| (samples.clone(), row..rows.end.min(row + step)))
+/// The pixels of some outputs of a group, and what lies under their first taps.
+fn sweep(shape: &Conv2dShape, n: usize, group: usize, row: &Segment, col: &Segment) -> Sweep {
+    let (in_c, out_c) = (shape.in_c / shape.groups, shape.out_c / shape.groups);
+    // Steps that are never taken may be as large as they like.
+    let step = |segment: &Segment, step: usize| if segment.len > 1 { step } else { 0 };
+    let x_row = shape.w.input * shape.in_c;
+    Sweep {
+        dims: [
+            Dim { count: n, x: shape.x_len(), y: shape.y_len() },
+            Dim { count: row.len, x: step(row, shape.h.stride) * x_row, y: shape.w.output * shape.out_c },
+            Dim { count: col.len, x: step(col, shape.w.stride) * shape.in_c, y: shape.out_c },
+        ],
+        x: row.taps.source * x_row + col.taps.source * shape.in_c + group * in_c,
+        dy: (row.start * shape.w.output + col.start) * shape.out_c + group * out_c,
+        dw: group * out_c,
+        channels: out_c,
+        row: shape.out_c,
+    }
+}
+
+/// The terms of taps, in lines that follow each other both in the input and in the weights.
+fn lines<'a>(shape: &'a Conv2dShape, rows: &'a Taps, cols: &'a Taps) -> impl Iterator<Item = Line> + Clone {
+    let (in_c, x_row) = (shape.in_c / shape.groups, shape.w.input * shape.in_c);
+    let are_joined = shape.groups == 1 && shape.w.dilation == 1;
+    let (count, len) = if are_joined { (1, cols.count * in_c) } else { (cols.count, in_c) };
+    (0..rows.count).flat_map(move |ky| {
+        (0..count).map(move |kx| Line {
+            x: ky * rows.source_step.unsigned_abs() * x_row + kx * cols.source_step.unsigned_abs() * shape.in_c,
+            term: ((rows.first + ky) * shape.w.kernel + cols.first + kx) * in_c,
+            len,
+        })
     })
 }
 
 /// The same, split over the current rayon pool by samples, rows and channels.
 pub mod par {
     use super::*;
-    use crate::kernels::par::rows_per_piece;
     use rayon::prelude::*;
 
     /// Pixels that a piece of rows should have at least: two tiles.
     const MIN_PIXELS: usize = 20;
 
-    /// Terms of a piece of weight gradients at least: three tiles.
-    const MIN_TERMS: usize = 33;
+    /// Pixels of a piece of small samples: many tiles of any size.
+    const MANY_PIXELS: usize = 48;
 
     /// See [`super::pack`].
     pub fn pack(level: Level, shape: &Conv2dShape, pass: Pass, w: &[f32], packed: &mut [f32]) {
@@ -394,12 +423,17 @@ pub mod par {
         }
         let (outputs, [x_len, y_len]) = (gather.rows.outputs(), [x.len() / n, y.len() / n]);
         let row_len = y_len / outputs;
-        let samples = rows_per_piece(n);
         let rows = if n < 8 {
             let piece = (n * outputs).div_ceil(16).max(MIN_PIXELS.div_ceil(gather.cols.outputs()));
             piece.next_multiple_of(gather.rows.step()).min(outputs)
         } else {
             outputs
+        };
+        let samples = if rows < outputs {
+            1
+        } else {
+            let many = MANY_PIXELS.div_ceil(outputs * gather.cols.outputs());
+            rows_per_piece(n).max(many.min(n.div_ceil(rayon::current_num_threads())))
         };
         let pieces = x.par_chunks(samples * x_len).zip(y.par_chunks_mut(samples * y_len));
         pieces.for_each(|(x, y)| {
@@ -424,15 +458,19 @@ pub mod par {
     ) {
         check(level, shape, n, [x, dy]);
         check_len!(dw, shape.w_len());
-        let terms = run_len(shape);
-        let piece = (shape.h.kernel * terms).div_ceil(16).max(MIN_TERMS).min(terms);
+        let at_once: Join = |one, other| {
+            rayon::join(one, other);
+        };
+        // Of many weights, no sum depends on how the terms are split.
+        let terms = shape.w_len() / shape.out_c;
+        let piece = terms.div_ceil(2 * rayon::current_num_threads());
         let weights = || {
-            dw.par_chunks_exact_mut(terms * shape.out_c).enumerate().for_each(|(ky, dw)| {
+            if !add_few(level, shape, n, [x, dy], dw, at_once) {
                 dw.par_chunks_mut(piece * shape.out_c).enumerate().for_each(|(index, dw)| {
                     let terms = index * piece..index * piece + dw.len() / shape.out_c;
-                    add_products(level, shape, n, [x, dy], ky, terms, dw);
+                    add_products(level, shape, n, [x, dy], terms, dw);
                 });
-            });
+            }
         };
         rayon::join(weights, || add_rows(shape.out_c, dy, db));
     }

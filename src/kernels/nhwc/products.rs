@@ -1,15 +1,36 @@
 //! Sums of products in NHWC: numbers of pixels times vectors of channels.
 
-use super::panels::{Panel, Panels, VECTORS};
-use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
-use crate::simd::Simd;
+use std::ops::Range;
 
-/// One dimension of a box of pixels: how many there are, and how far apart they lie in two tensors, in floats.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Dim {
-    pub count: usize,
-    pub x: usize,
-    pub y: usize,
+use super::panels::{Panel, Panels, VECTORS};
+pub(super) use crate::kernels::tile::Dim;
+use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
+use crate::simd::{MAX_LANES, Simd};
+
+/// Floats of the source and the output that all panels are multiplied by at a time: half an L2 cache.
+const BAND_LEN: usize = 16 * 1024;
+
+/// Pixels whose output gradients are laid out for the sums of weight gradients at a time: half an L1 cache.
+pub(super) const SWEEP_PIXELS: usize = 128;
+
+/// Output gradients of a panel of channels of so many pixels.
+#[repr(align(64))]
+struct Deltas([f32; SWEEP_PIXELS * VECTORS * MAX_LANES]);
+
+/// Three nested loops in parts of so many steps at most, whole inner loops if they fit.
+fn parts(counts: [usize; 3], most: usize) -> impl Iterator<Item = [Range<usize>; 3]> {
+    let [a, b, c] = counts;
+    // As even as can be.
+    let cut = |count: usize, most: usize| count.div_ceil(count.div_ceil(most.max(1)).max(1)).max(1);
+    let steps = [cut(a, most / (b * c).max(1)), cut(b, most / c.max(1)), cut(c, most)];
+    let ranges =
+        move |i: usize| (0..counts[i]).step_by(steps[i]).map(move |start| start..counts[i].min(start + steps[i]));
+    ranges(0).flat_map(move |a| {
+        ranges(1).flat_map(move |b| {
+            let a = a.clone();
+            ranges(2).map(move |c| [a.clone(), b.clone(), c])
+        })
+    })
 }
 
 impl Dim {
@@ -23,6 +44,19 @@ impl Dim {
             (1, _) => [outer, inner],
             _ if follows => [Dim::ONE, Dim { count: outer.count * inner.count, ..inner }],
             _ => [outer, inner],
+        }
+    }
+
+    /// Samples, rows and columns with as many joined as can be, the longest last unless there are `enough` columns.
+    fn longest_last([samples, rows, cols]: [Dim; 3], enough: usize) -> [Dim; 3] {
+        let [rows, cols] = Dim::merge([rows, cols]);
+        let [samples, rows] = if rows.count == 1 { [rows, samples] } else { [samples, rows] };
+        let [rows, cols] = Dim::merge([rows, cols]);
+        match [samples.count, rows.count, cols.count] {
+            [_, _, c] if c >= enough => [samples, rows, cols],
+            [a, b, c] if a > b && a > c => [rows, cols, samples],
+            [_, b, c] if b > c => [samples, cols, rows],
+            _ => [samples, rows, cols],
         }
     }
 }
@@ -57,25 +91,38 @@ impl Block {
     /// Writes `max(floor, b[c] + sum x[term] w[term][c])` for every output of the box and channel of the panels.
     #[inline(always)]
     pub fn write<S: Simd>(&self, s: S, x: &[f32], panels: Panels<'_>, affine: Affine<'_>, y: &mut [f32]) {
-        let [samples, rows, cols] = self.dims;
-        let [rows, cols] = Dim::merge([rows, cols]);
-        let [samples, rows] = if rows.count == 1 { [rows, samples] } else { [samples, rows] };
-        let [rows, cols] = Dim::merge([rows, cols]);
-        let dims = match [samples.count, rows.count, cols.count] {
-            [a, b, c] if a > b && a > c => [rows, cols, samples],
-            [_, b, c] if b > c => [samples, cols, rows],
-            _ => [samples, rows, cols],
-        };
-        let block = Block { dims, ..*self };
+        let block = Block { dims: Dim::longest_last(self.dims, usize::MAX), ..*self };
+        let source = block.dims.iter().filter(|dim| dim.count > 1).map(|dim| dim.x).min().unwrap_or(0);
+        let band = (BAND_LEN / (source + VECTORS * S::LANES)).next_multiple_of(60);
+        for outputs in parts(block.dims.map(|dim| dim.count), band) {
+            block.outputs(outputs).write_at_once(s, x, panels, affine, y);
+        }
+    }
+
+    /// The same where all that is read and written fits a cache.
+    #[inline(always)]
+    pub fn write_at_once<S: Simd>(&self, s: S, x: &[f32], panels: Panels<'_>, affine: Affine<'_>, y: &mut [f32]) {
         for panel in panels.iter(S::LANES) {
             if panel.width > S::LANES {
-                block.panel::<S, VECTORS>(s, x, &panel, affine, y);
+                self.panel::<S, VECTORS>(s, x, &panel, affine, y);
             } else {
-                block.panel::<S, 1>(s, x, &panel, affine, y);
+                self.panel::<S, 1>(s, x, &panel, affine, y);
             }
         }
     }
 
+    /// Some of the outputs.
+    fn outputs(&self, ranges: [Range<usize>; 3]) -> Block {
+        let mut block = *self;
+        for (dim, range) in block.dims.iter_mut().zip(ranges) {
+            block.x += range.start * dim.x;
+            block.y += range.start * dim.y;
+            dim.count = range.len();
+        }
+        block
+    }
+
+    /// The sums of a panel's channels.
     #[inline(always)]
     fn panel<S: Simd, const V: usize>(&self, s: S, x: &[f32], panel: &Panel<'_>, affine: Affine<'_>, y: &mut [f32]) {
         let count = self.dims[2].count;
@@ -109,60 +156,27 @@ impl Block {
         affine: Affine<'_>,
         y: &mut [f32],
     ) {
-        let (width, channels) = (V * S::LANES, panel.channels.len());
+        let width = V * S::LANES;
         let mut bias = [s.splat(0.0); V];
         if let Some(b) = affine.b {
             for (v, b) in bias.iter_mut().zip(b[panel.channels.clone()].chunks(S::LANES)) {
                 *v = s.load_padded(b, 0.0);
             }
         }
-        let floor = s.splat(affine.floor);
-        let [outer, middle, inner] = self.dims;
-        let mut terms = Terms {
+        let terms = Terms {
             x: self.term * width,
-            w: 0,
+            w: self.x,
             loops: self.loops.map(|steps| Steps { x: steps.x * width as isize, ..steps }),
             pixel: S::LANES,
-            channel: inner.x,
+            channel: self.dims[2].x,
         };
-        for i in 0..outer.count {
-            for j in 0..middle.count {
-                for k in starts(inner.count, P) {
-                    terms.w = self.x + i * outer.x + j * middle.x + k * inner.x;
-                    let mut sums = [bias; P];
-                    if terms.loops[0].count * terms.loops[1].count > 0 {
-                        tile::gather::<S, P, V, false>(s, &mut sums, panel.weights, x, &terms);
-                    }
-                    let at = self.y + panel.channels.start + i * outer.y + j * middle.y + k * inner.y;
-                    if channels == width {
-                        tile::store(s, &sums, floor, &mut y[at..], [inner.y, S::LANES]);
-                    } else {
-                        store_cut(s, &sums, floor, &mut y[at..], inner.y, channels);
-                    }
-                }
-            }
-        }
+        let y = &mut y[self.y + panel.channels.start..];
+        let floor = s.splat(affine.floor);
+        tile::gather_box::<S, P, V>(s, bias, floor, panel.weights, x, &terms, &self.dims, panel.channels.len(), y);
     }
 }
 
-/// The first channels of [`tile::store`].
-#[inline(always)]
-fn store_cut<S: Simd, const P: usize, const V: usize>(
-    s: S,
-    sums: &[[S::V; V]; P],
-    floor: S::V,
-    y: &mut [f32],
-    pixel: usize,
-    channels: usize,
-) {
-    for (p, sums) in sums.iter().enumerate() {
-        for (&sum, y) in sums.iter().zip(y[p * pixel..][..channels].chunks_mut(S::LANES)) {
-            s.store_cut(s.max(floor, sum), y);
-        }
-    }
-}
-
-/// A box of pixels, walked through in an input and an output gradient at once, to be summed over.
+/// Output gradients of a box of pixels and what lies under them, to be summed over.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sweep {
     /// Samples, rows and columns; `y` is the step in the output gradient.
@@ -170,87 +184,173 @@ pub(super) struct Sweep {
     /// Where the first pixel lies in the input and in the output gradient.
     pub x: usize,
     pub dy: usize,
+    /// The first channel in the gradients of the weights, how many there are, at least a vector, and how far apart the terms lie.
+    pub dw: usize,
+    pub channels: usize,
+    pub row: usize,
+}
+
+/// Terms that follow each other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Line {
+    /// From a pixel to its first term in the input.
+    pub x: usize,
+    /// The first term in the gradients of the weights.
+    pub term: usize,
+    pub len: usize,
+}
+
+impl Line {
+    /// Those within a range, if there are any, counted from its start.
+    pub fn within(self, terms: &Range<usize>) -> Option<Line> {
+        let (start, end) = (self.term.max(terms.start), terms.end.min(self.term + self.len));
+        (start < end).then(|| Line { x: self.x + start - self.term, term: start - terms.start, len: end - start })
+    }
 }
 
 impl Sweep {
-    /// Adds to `dw[t][c]` the sums over the pixels of `x[t] dy[c]`, for `terms` neighbours `t` and `channels` neighbours `c`, at
-    /// least a vector of them. Terms lie `row` apart in `dw`.
+    /// Adds to `dw[t][c]` the sums over the pixels of `x[t] dy[c]`, for the terms `t` of some lines.
     #[inline(always)]
-    pub fn add<S: Simd>(&self, s: S, [x, dy]: [&[f32]; 2], [terms, channels, row]: [usize; 3], dw: &mut [f32]) {
-        if S::LANES == 16 {
-            match best_size(terms, [11, 8, 6, 4, 2, 1]) {
-                11 => self.tiles::<S, 11>(s, [x, dy], [terms, channels, row], dw),
-                8 => self.tiles::<S, 8>(s, [x, dy], [terms, channels, row], dw),
-                6 => self.tiles::<S, 6>(s, [x, dy], [terms, channels, row], dw),
-                4 => self.tiles::<S, 4>(s, [x, dy], [terms, channels, row], dw),
-                2 => self.tiles::<S, 2>(s, [x, dy], [terms, channels, row], dw),
-                _ => self.tiles::<S, 1>(s, [x, dy], [terms, channels, row], dw),
-            }
-        } else {
-            match best_size(terms, [6, 5, 4, 2, 1]) {
-                6 => self.tiles::<S, 6>(s, [x, dy], [terms, channels, row], dw),
-                5 => self.tiles::<S, 5>(s, [x, dy], [terms, channels, row], dw),
-                4 => self.tiles::<S, 4>(s, [x, dy], [terms, channels, row], dw),
-                2 => self.tiles::<S, 2>(s, [x, dy], [terms, channels, row], dw),
-                _ => self.tiles::<S, 1>(s, [x, dy], [terms, channels, row], dw),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn tiles<S: Simd, const T: usize>(
-        &self,
-        s: S,
-        tensors: [&[f32]; 2],
-        [terms, channels, row]: [usize; 3],
-        dw: &mut [f32],
-    ) {
-        // Tiles overlap at the end; what a tile before has added is left alone.
-        for (new, start) in (0..).step_by(T).zip(starts(terms, T)) {
+    pub fn add<S: Simd>(&self, s: S, [x, dy]: [&[f32]; 2], lines: impl Iterator<Item = Line> + Clone, dw: &mut [f32]) {
+        let mut deltas = Deltas([0.0; SWEEP_PIXELS * VECTORS * MAX_LANES]);
+        let sweep = Sweep { dims: Dim::longest_last(self.dims, 6), ..*self };
+        for pixels in parts(sweep.dims.map(|dim| dim.count), SWEEP_PIXELS) {
+            let sweep = sweep.pixels(pixels);
             let mut first = 0;
-            while first < channels {
-                let left = channels - first;
+            while first < self.channels {
+                // The last vector overlaps the one before it; what that one has added is left alone.
+                let left = self.channels - first;
                 if left >= VECTORS * S::LANES {
-                    self.tile::<S, T, VECTORS>(s, tensors, [start, first], [new - start, 0], row, dw);
+                    sweep.panel::<S, VECTORS>(s, [x, dy], lines.clone(), [first, 0], &mut deltas, dw);
                     first += VECTORS * S::LANES;
                 } else {
-                    let at = first.min(channels - S::LANES);
-                    self.tile::<S, T, 1>(s, tensors, [start, at], [new - start, first - at], row, dw);
+                    let at = first.min(self.channels - S::LANES);
+                    sweep.panel::<S, 1>(s, [x, dy], lines.clone(), [at, first - at], &mut deltas, dw);
                     first += S::LANES.min(left);
                 }
             }
         }
     }
 
-    /// A tile of `T` terms and `V` vectors of channels from those at `at` on, the first `old` ones of which are not added.
+    /// Some of the pixels.
+    fn pixels(&self, ranges: [Range<usize>; 3]) -> Sweep {
+        let mut sweep = *self;
+        for (dim, range) in sweep.dims.iter_mut().zip(ranges) {
+            sweep.x += range.start * dim.x;
+            sweep.dy += range.start * dim.y;
+            dim.count = range.len();
+        }
+        sweep
+    }
+
+    /// The sums of `V` vectors of channels from `channel` on, the first `old` ones of which are not added.
     #[inline(always)]
-    fn tile<S: Simd, const T: usize, const V: usize>(
+    fn panel<S: Simd, const V: usize>(
         &self,
         s: S,
         [x, dy]: [&[f32]; 2],
-        [term, channel]: [usize; 2],
-        [old_terms, old_channels]: [usize; 2],
-        row: usize,
+        lines: impl Iterator<Item = Line>,
+        [channel, old]: [usize; 2],
+        deltas: &mut Deltas,
         dw: &mut [f32],
     ) {
-        let mut sums = [[s.splat(0.0); V]; T];
-        let terms = Terms {
-            x: self.dy + channel,
-            w: self.x + term,
-            loops: self.dims.map(|dim| Steps { count: dim.count, x: dim.y as isize, w: dim.x }),
-            pixel: S::LANES,
-            channel: 1,
+        let [_, rows, cols] = self.dims;
+        let width = V * S::LANES;
+        let (dy_at, loops) =
+            (self.dy + channel, self.dims.map(|dim| Steps { count: dim.count, x: dim.y as isize, w: dim.x }));
+        // Those of few channels lie close enough.
+        let (deltas, at, loops) = if cols.y <= 4 * width {
+            (dy, dy_at, loops)
+        } else {
+            self.copy::<S, V>(s, &dy[dy_at..], deltas);
+            let [of_sample, of_row] = [rows.count * cols.count, cols.count].map(|pixels| (pixels * width) as isize);
+            let [samples, rows, cols] = loops;
+            let laid_out =
+                [Steps { x: of_sample, ..samples }, Steps { x: of_row, ..rows }, Steps { x: width as isize, ..cols }];
+            (&deltas.0[..], 0, laid_out)
         };
-        tile::gather::<S, T, V, true>(s, &mut sums, dy, x, &terms);
-        for (t, sums) in sums.iter().enumerate().skip(old_terms) {
-            let dw = &mut dw[(term + t) * row + channel..][..V * S::LANES];
-            for (&sum, dw) in sums.iter().zip(dw.chunks_exact_mut(S::LANES)) {
-                if old_channels == 0 {
-                    s.store(s.add(s.load(dw), sum), dw);
-                } else {
-                    let mut new = [0.0; crate::simd::MAX_LANES];
-                    s.store(sum, &mut new);
-                    dw.iter_mut().zip(new).skip(old_channels).for_each(|(dw, new)| *dw += new);
+        for line in lines {
+            let terms = Terms { x: at, w: self.x + line.x, loops, pixel: S::LANES, channel: 1 };
+            let products = Products { x, deltas, terms, count: line.len, old, row: self.row };
+            let dw = &mut dw[line.term * self.row + self.dw + channel..];
+            if S::LANES == 16 {
+                match best_size(line.len, [11, 8, 6, 4, 2, 1]) {
+                    11 => products.add::<S, 11, V>(s, dw),
+                    8 => products.add::<S, 8, V>(s, dw),
+                    6 => products.add::<S, 6, V>(s, dw),
+                    4 => products.add::<S, 4, V>(s, dw),
+                    2 => products.add::<S, 2, V>(s, dw),
+                    _ => products.add::<S, 1, V>(s, dw),
+                }
+            } else {
+                match best_size(line.len, [6, 5, 4, 2, 1]) {
+                    6 => products.add::<S, 6, V>(s, dw),
+                    5 => products.add::<S, 5, V>(s, dw),
+                    4 => products.add::<S, 4, V>(s, dw),
+                    2 => products.add::<S, 2, V>(s, dw),
+                    _ => products.add::<S, 1, V>(s, dw),
+                }
+            }
+        }
+    }
+
+    /// Lays out the first `V` vectors of output gradients, pixel after pixel.
+    #[inline(always)]
+    fn copy<S: Simd, const V: usize>(&self, s: S, dy: &[f32], deltas: &mut Deltas) {
+        let width = V * S::LANES;
+        let mut pixels = deltas.0.chunks_exact_mut(width);
+        let [samples, rows, cols] = self.dims;
+        for sample in 0..samples.count {
+            for row in 0..rows.count {
+                let dy = dy[sample * samples.y + row * rows.y..].chunks(cols.y.max(1));
+                for (dy, pixel) in dy.take(cols.count).zip(&mut pixels) {
+                    // That of the next panel, far enough ahead.
+                    s.prefetch(dy.get(2 * width - 1..2 * width).unwrap_or_default());
+                    let dy = &dy[..width];
+                    for v in 0..V {
+                        s.store(s.load(&dy[v * S::LANES..]), &mut pixel[v * S::LANES..]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Sums over pixels of an input times laid out output gradients, for so many neighbouring terms.
+struct Products<'a> {
+    x: &'a [f32],
+    deltas: &'a [f32],
+    /// Of the first sum.
+    terms: Terms,
+    count: usize,
+    /// The first channels, whose products are not added.
+    old: usize,
+    /// How far apart the sums lie in the gradients of the weights.
+    row: usize,
+}
+
+impl Products<'_> {
+    /// Adds the sums, `T` terms at a time.
+    #[inline(always)]
+    fn add<S: Simd, const T: usize, const V: usize>(&self, s: S, dw: &mut [f32]) {
+        // Tiles overlap at the end; what a tile before has added is left alone.
+        for (new, start) in (0..).step_by(T).zip(starts(self.count, T)) {
+            let mut sums = [[s.splat(0.0); V]; T];
+            let terms = Terms { w: self.terms.w + start, ..self.terms };
+            tile::gather::<S, T, V, true>(s, &mut sums, self.deltas, self.x, &terms);
+            for (t, sums) in sums.iter().enumerate() {
+                if t < new - start {
+                    continue;
+                }
+                let dw = &mut dw[(start + t) * self.row..][..V * S::LANES];
+                for (&sum, dw) in sums.iter().zip(dw.chunks_exact_mut(S::LANES)) {
+                    if self.old == 0 {
+                        s.store(s.add(s.load(dw), sum), dw);
+                    } else {
+                        let mut new = [0.0; MAX_LANES];
+                        s.store(sum, &mut new);
+                        dw.iter_mut().zip(new).skip(self.old).for_each(|(dw, new)| *dw += new);
+                    }
                 }
             }
         }

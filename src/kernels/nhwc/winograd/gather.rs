@@ -128,7 +128,7 @@ impl Gather {
                 loops: [once, once, Steps { count: self.terms, x: 1, w: 1 }],
             };
             let weights = Panels { data: &weights[..self.terms * width], terms: self.terms, channels: width };
-            product.write(s, values, weights, Affine::NONE, sums);
+            product.write_at_once(s, values, weights, Affine::NONE, sums);
         }
     }
 

@@ -1,11 +1,12 @@
 //! Weight gradients: sums over tiles at each point, a strip of tiles at a time.
 
+use std::iter;
 use std::ops::Range;
 
 use super::tiles::{Images, Tiles};
 use super::{GAP, POINTS, SIDE, TAPS, at_points};
 use crate::kernels::maps::{Patch, transform_square};
-use crate::kernels::nhwc::products::{Dim, Sweep};
+use crate::kernels::nhwc::products::{Dim, Line, Sweep};
 use crate::kernels::points::{Inputs, OutputGradients, TILE, TapGradients};
 use crate::kernels::tile::starts;
 use crate::shape::Conv2dShape;
@@ -113,11 +114,13 @@ impl Params {
                     ],
                     x: first * block_len + point * inputs + group * self.terms() + terms.start,
                     dy: first * block_len + POINTS * inputs + point * outputs + group * channels,
+                    dw: group * channels,
+                    channels,
+                    row: self.outputs.channels,
                 };
                 if blocks * tiles > 0 {
-                    let sums = &mut gradients[group * channels..];
-                    let sizes = [terms.len(), channels, self.outputs.channels];
-                    dispatch!(self.level, s => sweep.add(s, [values, values], sizes, sums));
+                    let line = Line { x: 0, term: 0, len: terms.len() };
+                    dispatch!(self.level, s => sweep.add(s, [values, values], iter::once(line), gradients));
                 }
             }
         }
