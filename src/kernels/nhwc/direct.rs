@@ -55,11 +55,16 @@ pub enum Pass {
 /// Floats of an input and an output gradient that the sums of weight gradients are taken over at a time: half an L2 cache.
 const BAND_LEN: usize = 128 * 1024;
 
-/// Whether a convolution can be computed so: a vector or more of output channels in a group, and packed weights that fit the
-/// address space.
+/// Whether all passes of a convolution can be computed so: with a vector or more of output channels in a group, if it
+/// [can be packed](is_packable).
 pub fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
+    shape.out_c / shape.groups >= level.lanes() && is_packable(level, shape)
+}
+
+/// Whether [`forward`] and [`backward_input`] can be computed so: if packed weights fit the address space.
+pub fn is_packable(level: Level, shape: &Conv2dShape) -> bool {
     let fits = |pass| checked_len(level, shape, pass).is_some_and(|len| len <= MAX_LEN);
-    shape.out_c / shape.groups >= level.lanes() && fits(Pass::Forward) && fits(Pass::BackwardInput)
+    fits(Pass::Forward) && fits(Pass::BackwardInput)
 }
 
 /// Floats of packed weights.
@@ -67,7 +72,7 @@ pub fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
 /// # Panics
 /// If the convolution is not supported.
 pub fn packed_len(level: Level, shape: &Conv2dShape, pass: Pass) -> usize {
-    assert!(is_supported(level, shape), "a convolution that direct kernels do not support");
+    assert!(is_packable(level, shape), "a convolution that direct kernels do not support");
     checked_len(level, shape, pass).unwrap_or(MAX_LEN)
 }
 
@@ -163,8 +168,7 @@ pub fn backward_params(
     dw: &mut [f32],
     db: Option<&mut [f32]>,
 ) {
-    check(level, shape, n, [x, dy]);
-    check_len!(dw, shape.w_len());
+    check_params(level, shape, n, [x, dy], dw);
     add_rows(shape.out_c, dy, db);
     let terms = run_len(shape);
     for (ky, dw) in dw.chunks_exact_mut(terms * shape.out_c).enumerate() {
@@ -172,10 +176,15 @@ pub fn backward_params(
     }
 }
 
-fn check(level: Level, shape: &Conv2dShape, n: usize, [x, y]: [&[f32]; 2]) {
-    assert!(is_supported(level, shape), "a convolution that direct kernels do not support");
+fn check(shape: &Conv2dShape, n: usize, [x, y]: [&[f32]; 2]) {
     check_len!(x, batch_len(n, shape.x_len()));
     check_len!(y, batch_len(n, shape.y_len()));
+}
+
+fn check_params(level: Level, shape: &Conv2dShape, n: usize, tensors: [&[f32]; 2], dw: &[f32]) {
+    assert!(is_supported(level, shape), "a convolution that direct kernels do not support");
+    check(shape, n, tensors);
+    check_len!(dw, shape.w_len());
 }
 
 fn check_packed(level: Level, shape: &Conv2dShape, pass: Pass, packed: &[f32]) {
@@ -209,7 +218,7 @@ impl<'a> Gather<'a> {
         [x, y, packed]: [&[f32]; 3],
         b: Option<&[f32]>,
     ) -> Self {
-        check(level, shape, n, [x, y]);
+        check(shape, n, [x, y]);
         check_packed(level, shape, pass, packed);
         if let Some(b) = b {
             check_len!(b, shape.out_c);
@@ -422,8 +431,7 @@ pub mod par {
         dw: &mut [f32],
         db: Option<&mut [f32]>,
     ) {
-        check(level, shape, n, [x, dy]);
-        check_len!(dw, shape.w_len());
+        check_params(level, shape, n, [x, dy], dw);
         let terms = run_len(shape);
         let piece = (shape.h.kernel * terms).div_ceil(16).max(MIN_TERMS).min(terms);
         let weights = || {
