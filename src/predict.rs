@@ -11,7 +11,7 @@ use crate::simd::Level;
 
 /// A trained model with the memory to run it on one sample, on the calling thread.
 ///
-/// On the engine [`Engine::Lanes`], which it takes unless told otherwise, a prediction allocates nothing.
+/// A prediction allocates nothing, but for what matrixmultiply does at the level scalar on [`Engine::Nhwc`].
 ///
 /// ```
 /// use convlane::kernels::cast::Pixels;
@@ -34,17 +34,17 @@ pub struct Predictor {
 }
 
 impl Predictor {
-    /// Takes a model to be run on the engine [`Engine::Lanes`], at the level AVX2 if there is one: with a single sample, all
-    /// lanes but one are idle, and AVX-512 has twice as many.
+    /// Takes a model to be run on the engine [`Engine::Nhwc`], at the level AVX2 if there is one, whose vectors few channels fill
+    /// better than those of AVX-512.
     ///
-    /// For LeNet-5 on a core of a Zen 4, a prediction takes 49 us so, 87 us with AVX-512, and 55 us on [`Engine::Nhwc`]
-    /// (`cargo bench --bench layers`).
+    /// For LeNet-5 on a core of a Zen 3, a prediction takes 14 us so, and 51 us on [`Engine::Lanes`], where all lanes but one are
+    /// idle (`cargo bench --bench layers`).
     ///
     /// # Errors
     /// As [`Predictor::with_options`].
     pub fn new(model: Model) -> Result<Self> {
         let level = Level::avx2().unwrap_or_default();
-        Self::with_options(model, &PlanOptions { engine: Engine::Lanes, level, ..PlanOptions::default() })
+        Self::with_options(model, &PlanOptions { engine: Engine::Nhwc, level, ..PlanOptions::default() })
     }
 
     /// Takes a model to be run in a way of the caller's.
@@ -54,7 +54,9 @@ impl Predictor {
     pub fn with_options(model: Model, options: &PlanOptions) -> Result<Self> {
         let layers: Vec<Layer> = model.layers().iter().map(|layer| layer.layer).collect();
         let plan = Plan::new(model.input(), &layers, 1, options)?;
-        Ok(Predictor { worker: plan.try_worker()?, outputs: zeros("outputs", plan.y_len())?, plan, model })
+        let mut worker = plan.try_worker()?;
+        plan.pack(model.params(), &mut worker)?;
+        Ok(Predictor { worker, outputs: zeros("outputs", plan.y_len())?, plan, model })
     }
 
     /// The model.
@@ -71,7 +73,7 @@ impl Predictor {
         if x.len() != plan.x_len() {
             return Err(Error::Mismatch { what: "values of a sample", expected: plan.x_len(), got: x.len() });
         }
-        plan.forward(model.params(), Samples::all(x), outputs, worker)?;
+        plan.forward_packed(model.params(), Samples::all(x), outputs, worker)?;
         Ok(outputs)
     }
 

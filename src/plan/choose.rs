@@ -15,10 +15,12 @@ use crate::simd::Level;
 /// convolutions gain from five or six images in eight lanes on, LeNet-5 and the MNIST network from two.
 const IN_LANES: u128 = 10;
 const FAST_IN_LANES: u128 = 7;
-/// With 8 lanes, half as many registers: LeNet-5's convolutions forward took 0.78 times as long as by the direct algorithm, and a
-/// single image of it less time in NHWC, 73 to 90 us.
+/// With 8 lanes, half as many registers: LeNet-5's convolutions forward took 0.78 times as long as by the direct algorithm.
 const FAST_IN_8_LANES: u128 = 8;
+/// From registers: more, the fewer the output channels, which fill vectors and hide latencies worse. LeNet-5 took 14 us an image with
+/// AVX2, and 51 us eight of them in lanes.
 const DIRECT: u128 = 11;
+const DIRECT_OF_ONE_CHANNEL: u128 = 80;
 /// With fewer products in NHWC. The passes of six layers of 32 to 256 channels, measured one at a time on a Zen 3 with AVX2,
 /// took 1.5 to 3.1 times less than by the direct algorithm; whole networks were not measured.
 const FAST: u128 = 6;
@@ -26,7 +28,8 @@ const FAST: u128 = 6;
 const COLUMNS: u128 = 10;
 const COLUMNS_OF_ONE_CHANNEL: u128 = 780;
 /// Of a dense layer on one image, whose weights are read for it alone.
-const DENSE: u128 = 80;
+const DENSE: u128 = 24;
+const DENSE_BY_MATRICES: u128 = 80;
 
 /// Floats of values of a group in lanes beyond which images are better taken one after the other.
 const MAX_GROUP_LEN: usize = 16 * 1024 * 1024;
@@ -54,16 +57,30 @@ impl Engine {
 /// What a step costs a sample.
 fn cost(engine: Engine, level: Level, step: &Step, ways: impl Fn(&Conv2dShape) -> Ways) -> u128 {
     let factor = match (engine, step.op) {
-        (_, Op::Conv2d(shape)) => match (engine, ways(&shape).forward) {
-            (Engine::Lanes, Way::Fast) if level.lanes() <= 8 => FAST_IN_8_LANES,
-            (Engine::Lanes, Way::Fast) => FAST_IN_LANES,
-            (Engine::Lanes, _) => IN_LANES,
-            (_, Way::Fast) => FAST,
-            (_, Way::Columns) => COLUMNS + COLUMNS_OF_ONE_CHANNEL / (shape.out_c / shape.groups) as u128,
-            _ => DIRECT,
+        (Engine::Lanes, Op::Conv2d(shape)) => match ways(&shape).forward {
+            Way::Fast if level.lanes() <= 8 => FAST_IN_8_LANES,
+            Way::Fast => FAST_IN_LANES,
+            _ => IN_LANES,
         },
         (Engine::Lanes, _) => IN_LANES,
+        (_, Op::Conv2d(shape)) => {
+            // The plan may be to train.
+            let Ways { forward, params, .. } = ways(&shape);
+            (in_nhwc(forward, &shape) + in_nhwc(params, &shape)) / 2
+        }
+        _ if level == Level::scalar() => DENSE_BY_MATRICES,
         _ => DENSE,
     };
     factor.saturating_mul(step.multiply_adds() as u128)
+}
+
+/// What a multiply-add of a convolution costs.
+fn in_nhwc(way: Way, shape: &Conv2dShape) -> u128 {
+    let channels = (shape.out_c / shape.groups) as u128;
+    match way {
+        Way::Fast => FAST,
+        Way::Columns => COLUMNS + COLUMNS_OF_ONE_CHANNEL / channels,
+        Way::Direct => DIRECT + DIRECT_OF_ONE_CHANNEL / channels,
+        Way::Depthwise => DIRECT,
+    }
 }

@@ -240,12 +240,30 @@ impl Plan {
     /// If there are more samples than the plan is for, a slice has not the length it should have, or the worker is that of
     /// another plan.
     pub fn forward(&self, params: &[f32], x: Samples<'_>, y: &mut [f32], worker: &mut Worker) -> Result<()> {
-        let x = self.check(params, x, worker)?;
+        self.pack(params, worker)?;
+        self.forward_packed(params, x, y, worker)
+    }
+
+    /// Packs the parameters for any number of [`Plan::forward_packed`].
+    pub(crate) fn pack(&self, params: &[f32], worker: &mut Worker) -> Result<()> {
+        self.check(params, worker)?;
+        self.packing.forward(&self.steps, params, &mut worker.packed);
+        Ok(())
+    }
+
+    /// [`Plan::forward`] with parameters that were packed.
+    pub(crate) fn forward_packed(
+        &self,
+        params: &[f32],
+        x: Samples<'_>,
+        y: &mut [f32],
+        worker: &mut Worker,
+    ) -> Result<()> {
+        let x = self.check_with_samples(params, x, worker)?;
         check_len("output elements", x.n * self.y_len(), y.len())?;
         let items = y.par_chunks_mut(self.arena.group * self.y_len());
         let steps = self.steps.len();
         let Worker { arenas, packed, .. } = worker;
-        self.packing.forward(&self.steps, params, packed);
         self.run_forward(self.weights(params, packed), x, steps, arenas, items, |_, group, y| {
             y.copy_from_slice(group.output(steps));
         });
@@ -259,7 +277,7 @@ impl Plan {
     /// # Errors
     /// See [`Plan::forward`].
     pub fn backward(&self, params: &[f32], x: Samples<'_>, dy: &[f32], worker: &mut Worker) -> Result<()> {
-        let x = self.check(params, x, worker)?;
+        let x = self.check_with_samples(params, x, worker)?;
         let len = self.y_len();
         check_len("elements of the output gradient", x.n * len, dy.len())?;
         let steps = self.steps.len();
@@ -406,9 +424,13 @@ impl Plan {
         self.groups(n) * self.arena.group
     }
 
-    fn check<'a>(&self, params: &[f32], x: Samples<'a>, worker: &Worker) -> Result<Batch<'a>> {
+    fn check(&self, params: &[f32], worker: &Worker) -> Result<()> {
         worker.check(self)?;
-        check_len("parameters", self.params_len(), params.len())?;
+        check_len("parameters", self.params_len(), params.len())
+    }
+
+    fn check_with_samples<'a>(&self, params: &[f32], x: Samples<'a>, worker: &Worker) -> Result<Batch<'a>> {
+        self.check(params, worker)?;
         x.check(self.x_len(), self.batch)
     }
 
@@ -419,7 +441,7 @@ impl Plan {
         targets: Targets<'_>,
         worker: &Worker,
     ) -> Result<Batch<'a>> {
-        let x = self.check(params, x, worker)?;
+        let x = self.check_with_samples(params, x, worker)?;
         let classes = self.output.features()?;
         match targets {
             Targets::Sparse(labels) => {
@@ -473,7 +495,7 @@ impl Step {
                 };
                 format!("nhwc {way}{}", if self.shared { ", shared" } else { "" })
             }
-            (_, Op::Dense(_), _) => "gemm".into(),
+            (_, Op::Dense(_), _) => "nhwc, gemm".into(),
             _ => "nhwc".into(),
         }
     }

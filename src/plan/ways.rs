@@ -131,11 +131,15 @@ fn of_all_products(shape: &Conv2dShape, is_first: bool, level: Level) -> Ways {
     if depthwise::is_supported(level, shape) {
         return Ways::all(Way::Depthwise);
     }
-    if level == Level::scalar() || !direct::is_supported(level, shape) {
+    if level == Level::scalar() || !direct::is_packable(level, shape) {
         return Ways::all(Way::Columns);
     }
     let few = shape.in_c / shape.groups * FILLED < level.lanes();
     let many = shape.in_c.min(shape.out_c) / shape.groups >= MANY && level.lanes() <= 8;
     let unless = |columns: bool| if columns { Way::Columns } else { Way::Direct };
-    Ways { input: unless(few && !is_first), params: unless(many), ..Ways::DIRECT }
+    Ways {
+        input: unless(few && !is_first),
+        params: unless(many || !direct::is_supported(level, shape)),
+        ..Ways::DIRECT
+    }
 }

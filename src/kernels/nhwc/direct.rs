@@ -53,11 +53,16 @@ pub enum Pass {
     BackwardInput,
 }
 
-/// Whether a convolution can be computed so: a vector or more of output channels in a group, and packed weights that fit the
-/// address space.
+/// Whether all passes of a convolution can be computed so: with a vector or more of output channels in a group, if it
+/// [can be packed](is_packable).
 pub fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
+    shape.out_c / shape.groups >= level.lanes() && is_packable(level, shape)
+}
+
+/// Whether [`forward`] and [`backward_input`] can be computed so: if packed weights fit the address space.
+pub fn is_packable(level: Level, shape: &Conv2dShape) -> bool {
     let fits = |pass| checked_len(level, shape, pass).is_some_and(|len| len <= MAX_LEN);
-    shape.out_c / shape.groups >= level.lanes() && fits(Pass::Forward) && fits(Pass::BackwardInput)
+    fits(Pass::Forward) && fits(Pass::BackwardInput)
 }
 
 /// Floats of packed weights.
@@ -65,7 +70,7 @@ pub fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
 /// # Panics
 /// If the convolution is not supported.
 pub fn packed_len(level: Level, shape: &Conv2dShape, pass: Pass) -> usize {
-    assert!(is_supported(level, shape), "a convolution that direct kernels do not support");
+    assert!(is_packable(level, shape), "a convolution that direct kernels do not support");
     checked_len(level, shape, pass).unwrap_or(MAX_LEN)
 }
 
@@ -161,8 +166,7 @@ pub fn backward_params(
     dw: &mut [f32],
     db: Option<&mut [f32]>,
 ) {
-    check(level, shape, n, [x, dy]);
-    check_len!(dw, shape.w_len());
+    check_params(level, shape, n, [x, dy], dw);
     add_rows(shape.out_c, dy, db);
     let in_turn: Join = |one, other| {
         one();
@@ -173,10 +177,15 @@ pub fn backward_params(
     }
 }
 
-fn check(level: Level, shape: &Conv2dShape, n: usize, [x, y]: [&[f32]; 2]) {
-    assert!(is_supported(level, shape), "a convolution that direct kernels do not support");
+fn check(shape: &Conv2dShape, n: usize, [x, y]: [&[f32]; 2]) {
     check_len!(x, batch_len(n, shape.x_len()));
     check_len!(y, batch_len(n, shape.y_len()));
+}
+
+fn check_params(level: Level, shape: &Conv2dShape, n: usize, tensors: [&[f32]; 2], dw: &[f32]) {
+    assert!(is_supported(level, shape), "a convolution that direct kernels do not support");
+    check(shape, n, tensors);
+    check_len!(dw, shape.w_len());
 }
 
 fn check_packed(level: Level, shape: &Conv2dShape, pass: Pass, packed: &[f32]) {
@@ -205,7 +214,7 @@ impl<'a> Gather<'a> {
         [x, y, packed]: [&[f32]; 3],
         b: Option<&[f32]>,
     ) -> Self {
-        check(level, shape, n, [x, y]);
+        check(shape, n, [x, y]);
         check_packed(level, shape, pass, packed);
         if let Some(b) = b {
             check_len!(b, shape.out_c);
@@ -456,8 +465,7 @@ pub mod par {
         dw: &mut [f32],
         db: Option<&mut [f32]>,
     ) {
-        check(level, shape, n, [x, dy]);
-        check_len!(dw, shape.w_len());
+        check_params(level, shape, n, [x, dy], dw);
         let at_once: Join = |one, other| {
             rayon::join(one, other);
         };

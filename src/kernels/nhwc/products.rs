@@ -136,6 +136,8 @@ impl Block {
                 2 => self.tiles::<S, 2, V>(s, x, panel, affine, y),
                 _ => self.tiles::<S, 1, V>(s, x, panel, affine, y),
             }
+        } else if V == 1 && count >= 12 {
+            self.tiles::<S, 12, 1>(s, x, panel, affine, y);
         } else {
             match best_size(count, [6, 5, 4, 2, 1]) {
                 6 => self.tiles::<S, 6, V>(s, x, panel, affine, y),

@@ -24,35 +24,26 @@ pub(super) enum Sink<'a> {
 }
 
 impl Sink<'_> {
-    /// Where those of a row of a tile go.
+    /// Takes what `outputs` has for some channels in a row of a tile: four neighbours, or as many of them as the image has.
     #[inline(always)]
-    pub fn place(&self, side: &Side, tile: usize, row: usize) -> Place {
+    pub fn put<S: Simd>(
+        &mut self,
+        s: S,
+        (side, tile, row): (&Side, usize, usize),
+        channels: Range<usize>,
+        outputs: impl Fn(usize) -> [S::V; TILE],
+    ) {
         match self {
-            Sink::Pooled(_) => Place::Pooled(Windows::of(side, tile, row)),
-            Sink::Whole(_) => {
+            Sink::Whole(whole) => {
                 let Vectors { present, at, step, row: next, .. } = side.image(tile);
-                Place::Whole { present, at: at + row * next, step }
+                for channel in channels {
+                    let y = &mut whole[at + row * next + channel * S::LANES..];
+                    put_spaced::<S, TILE, false>(s, &outputs(channel), present.clone(), y, step);
+                }
             }
+            Sink::Pooled(pooled) => pooled.put(s, &Windows::of(side, tile, row), channels, outputs),
         }
     }
-
-    /// Takes four neighbouring outputs of a channel in a row of a tile, or as many of them as the image has.
-    #[inline(always)]
-    pub fn put<S: Simd>(&mut self, s: S, place: &Place, channel: usize, y: [S::V; TILE]) {
-        match (self, place) {
-            (Sink::Whole(whole), Place::Whole { present, at, step }) => {
-                put_spaced::<S, TILE, false>(s, &y, present.clone(), &mut whole[at + channel * S::LANES..], *step);
-            }
-            (Sink::Pooled(pooled), Place::Pooled(windows)) => pooled.put(s, windows, channel, y),
-            _ => unreachable!("a place of another sink"),
-        }
-    }
-}
-
-/// Where in a [`Sink`] a row of a tile goes.
-pub(super) enum Place {
-    Whole { present: Range<usize>, at: usize, step: usize },
-    Pooled(Windows),
 }
 
 /// The windows of a row of a tile, two columns wide.
@@ -83,18 +74,30 @@ pub(super) struct Pooled<'a> {
 
 impl Pooled<'_> {
     #[inline(always)]
-    fn put<S: Simd>(&mut self, s: S, windows: &Windows, channel: usize, y: [S::V; TILE]) {
-        for window in 0..TILE / 2 {
-            if window == windows.count {
-                break;
-            }
-            let (left, right, at) = (y[2 * window], y[2 * window + 1], window * windows.channels + channel);
-            self.signs[windows.pair + at] = f32::from_bits(s.signs(left) | s.signs(right) << 16);
-            let y = &mut self.y[(windows.mean + at) * S::LANES..][..S::LANES];
-            if windows.is_upper {
-                s.store(s.add(left, right), y);
-            } else {
-                s.store(s.mul(s.add(s.add(s.load(y), left), right), s.splat(0.25)), y);
+    fn put<S: Simd>(
+        &mut self,
+        s: S,
+        windows: &Windows,
+        channels: Range<usize>,
+        outputs: impl Fn(usize) -> [S::V; TILE],
+    ) {
+        let len = windows.count * windows.channels;
+        let signs = &mut self.signs[windows.pair..][..len];
+        let means = &mut self.y[windows.mean * S::LANES..][..len * S::LANES];
+        for channel in channels {
+            let y = outputs(channel);
+            for window in 0..TILE / 2 {
+                if window == windows.count {
+                    break;
+                }
+                let (left, right, at) = (y[2 * window], y[2 * window + 1], window * windows.channels + channel);
+                signs[at] = f32::from_bits(s.signs(left) | s.signs(right) << 16);
+                let mean = &mut means[at * S::LANES..][..S::LANES];
+                if windows.is_upper {
+                    s.store(s.add(left, right), mean);
+                } else {
+                    s.store(s.mul(s.add(s.add(s.load(mean), left), right), s.splat(0.25)), mean);
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use super::pooled::Sink;
 use super::strips::{Side, Strip};
 use crate::kernels::lanes::gather::{Tile, Tiles};
 use crate::kernels::maps::{Transform, put_spaced};
-use crate::kernels::points::{AddInputGradients, Outputs, TILE};
+use crate::kernels::points::{AddInputGradients, Outputs};
 use crate::kernels::tile::{Terms, Values, gather_at_points};
 use crate::simd::Simd;
 
@@ -65,27 +65,33 @@ impl<S: Simd, const N: usize> Finish<S> for ToOutputs<'_, '_, N> {
 impl<const N: usize> ToOutputs<'_, '_, N> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, tile: &Tile, values: &Values) {
-        let side = &self.strip.outputs;
+        let ToOutputs { strip, outputs, magnitudes, sink } = self;
+        let channels = tile.channel + tile.old_channels..tile.channel + tile.channels;
         for pixel in tile.old_pixels..tile.pixels {
             let [block, row] = tile.place(pixel);
-            let place = self.sink.place(side, side.tiles.start + block, row);
-            let blank = self.magnitudes.map(
+            let blank = magnitudes.map(
                 #[inline(always)]
-                |magnitudes| self.strip.blank(s, block, row, magnitudes),
+                |magnitudes| strip.blank(s, block, row, magnitudes),
             );
-            for new in tile.old_channels..tile.channels {
-                let channel = tile.channel + new;
-                let mut y: [S::V; TILE] =
-                    self.outputs.apply(s, channel, &values.get::<S, N>(s, new * tile.pixels + pixel));
-                if let Some(blank) = &blank
-                    && self.outputs.b.is_none_or(|b| b[channel] == 0.0)
-                {
-                    for (y, &blank) in y.iter_mut().zip(blank) {
-                        *y = s.select(blank, s.splat(self.outputs.floor.max(0.0)), *y);
+            let place = (&strip.outputs, strip.outputs.tiles.start + block, row);
+            sink.put(
+                s,
+                place,
+                channels.clone(),
+                #[inline(always)]
+                |channel| {
+                    let values = values.get::<S, N>(s, (channel - tile.channel) * tile.pixels + pixel);
+                    let mut y = outputs.apply(s, channel, &values);
+                    if let Some(blank) = &blank
+                        && outputs.b.is_none_or(|b| b[channel] == 0.0)
+                    {
+                        for (y, &blank) in y.iter_mut().zip(blank) {
+                            *y = s.select(blank, s.splat(outputs.floor.max(0.0)), *y);
+                        }
                     }
-                }
-                self.sink.put(s, &place, channel, y);
-            }
+                    y
+                },
+            );
         }
     }
 }
