@@ -31,6 +31,15 @@ impl Taps {
     }
 }
 
+/// A window that slides over sources one by one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    /// How many places before the first source that of the first output begins.
+    pub before: usize,
+    /// Whether the last tap is over the first place.
+    pub is_flipped: bool,
+}
+
 impl Side<'_> {
     pub fn outputs(&self) -> usize {
         match self {
@@ -65,6 +74,17 @@ impl Side<'_> {
             Side::Forward(axis) => axis.stride,
             Side::Backward(_) => 1,
         }
+    }
+
+    /// The window of every output, if it meets neighbouring sources and one further each time, and never none.
+    pub fn window(&self) -> Option<Window> {
+        let (Side::Forward(axis) | Side::Backward(axis)) = self;
+        let last = axis.kernel - 1;
+        let slides = (axis.stride, axis.dilation) == (1, 1) && axis.is_on_input();
+        slides.then(|| match self {
+            Side::Forward(_) => Window { before: axis.before, is_flipped: false },
+            Side::Backward(_) => Window { before: last - axis.before, is_flipped: true },
+        })
     }
 
     #[inline(always)]

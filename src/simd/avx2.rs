@@ -82,11 +82,9 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(self, src: &[u8]) {
-        for line in src.chunks(64) {
-            // SAFETY: the token proves AVX2, and with it SSE; a prefetch of any address has no effect but on the cache.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-        }
+    fn prefetch<T>(self, place: *const T) {
+        // SAFETY: the token proves AVX2, and with it SSE; a prefetch of any address has no effect but on the cache.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
 
     #[inline(always)]
