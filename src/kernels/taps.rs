@@ -31,15 +31,6 @@ impl Taps {
     }
 }
 
-/// A window that slides over sources one by one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
-    /// How many places before the first source that of the first output begins.
-    pub before: usize,
-    /// Whether the last tap is over the first place.
-    pub is_flipped: bool,
-}
-
 impl Side<'_> {
     pub fn outputs(&self) -> usize {
         match self {
@@ -76,15 +67,20 @@ impl Side<'_> {
         }
     }
 
-    /// The window of every output, if it meets neighbouring sources and one further each time, and never none.
-    pub fn window(&self) -> Option<Window> {
+    /// How many neighbouring sources every output meets, and how far on from those of the output before it, if they are so and
+    /// it meets at least one.
+    pub fn window(&self) -> Option<(usize, usize)> {
         let (Side::Forward(axis) | Side::Backward(axis)) = self;
-        let last = axis.kernel - 1;
-        let slides = (axis.stride, axis.dilation) == (1, 1) && axis.is_on_input();
-        slides.then(|| match self {
-            Side::Forward(_) => Window { before: axis.before, is_flipped: false },
-            Side::Backward(_) => Window { before: last - axis.before, is_flipped: true },
-        })
+        let slides = axis.stride == 1 || matches!(self, Side::Forward(_));
+        (slides && axis.dilation == 1 && axis.is_on_input()).then_some((axis.kernel, axis.stride))
+    }
+
+    /// How far before the first source the window of the first output begins, and whether its last tap is there, not its first.
+    pub fn window_start(&self) -> (usize, bool) {
+        match self {
+            Side::Forward(axis) => (axis.before, false),
+            Side::Backward(axis) => (axis.kernel - 1 - axis.before, true),
+        }
     }
 
     #[inline(always)]

@@ -29,7 +29,7 @@ use std::ops::Range;
 
 use super::add_rows;
 use crate::kernels::check_len;
-use crate::kernels::taps::{Segment, Side, Taps, Window, meeting, segments};
+use crate::kernels::taps::{Segment, Side, Taps, meeting, segments};
 use crate::kernels::tile::{self, ByLane, Steps, Terms, best_size, starts};
 use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, Simd, dispatch};
@@ -125,7 +125,8 @@ impl<'a> Sides<'a> {
 
     /// All outputs of a row, under the taps of a row of the kernel at once.
     #[inline(always)]
-    fn neighbours<const K: usize>(&self, Window { before, is_flipped }: Window) -> Strip<K> {
+    fn neighbours<const K: usize, const D: usize>(&self) -> Strip<K, D> {
+        let (before, is_flipped) = self.cols.window_start();
         let mut taps = [0; K];
         for (k, tap) in taps.iter_mut().enumerate() {
             *tap = if is_flipped { K - 1 - k } else { k } * self.channels;
@@ -136,7 +137,7 @@ impl<'a> Sides<'a> {
 
     /// Outputs that have the same taps, under one after the other.
     #[inline(always)]
-    fn segment(&self, &Segment { start, len, taps }: &Segment) -> Strip<1> {
+    fn segment(&self, &Segment { start, len, taps }: &Segment) -> Strip<1, 1> {
         // Steps that are never taken may be as large as they like.
         let step = if len > 1 { self.cols.step() } else { 0 };
         let source_step = if len > 1 && taps.count > 0 { self.cols.source_step() } else { 0 };
@@ -147,13 +148,18 @@ impl<'a> Sides<'a> {
 
     /// `P` outputs of a strip, from the `first` one on, in a row of these taps.
     #[inline(always)]
-    fn tile<const P: usize, const K: usize>(&self, rows: &Taps, strip: &Strip<K>, first: usize) -> ByLane<K> {
+    fn tile<const P: usize, const K: usize, const D: usize>(
+        &self,
+        rows: &Taps,
+        strip: &Strip<K, D>,
+        first: usize,
+    ) -> ByLane<K, D> {
         let w_row = self.cols.kernel() * self.channels;
         let x = rows.source_step.wrapping_mul(self.x_row() as isize);
         let ky = Steps { count: rows.count, x, w: rows.step * w_row };
-        let place = |edge: usize| edge.saturating_sub(first).min(P + K - 1);
+        let place = |edge: usize| edge.saturating_sub(first * D).min((P - 1) * D + K);
         let pixels = place(strip.pixels.start)..place(strip.pixels.end);
-        let col = strip.source + (first + pixels.start - strip.pixels.start) * strip.source_step;
+        let col = strip.source + (first * D + pixels.start - strip.pixels.start) * strip.source_step;
         let terms = Terms {
             x: rows.source * self.x_row() + col * self.channels,
             w: rows.first * w_row + strip.tap * self.channels,
@@ -167,7 +173,7 @@ impl<'a> Sides<'a> {
 
 /// Outputs of a row, `step` apart, and what lies under the first of `K` neighbouring taps, or of one, of each: pixels, as many
 /// as outputs and then `K - 1` more, of which only some are there.
-struct Strip<const K: usize> {
+struct Strip<const K: usize, const D: usize> {
     start: usize,
     step: usize,
     len: usize,
@@ -181,7 +187,7 @@ struct Strip<const K: usize> {
     kx: Steps,
 }
 
-impl<const K: usize> Strip<K> {
+impl<const K: usize, const D: usize> Strip<K, D> {
     /// Where an output lies in its row.
     fn place(&self, output: usize, channels: usize) -> usize {
         (self.start + output * self.step) * channels
@@ -202,12 +208,14 @@ impl Gather<'_> {
         let samples = x.chunks_exact(sides.rows.sources() * sides.x_row()).zip(y.chunks_exact_mut(rows.len() * y_row));
         for (x, y) in samples {
             for (row, y) in rows.clone().step_by(ROWS).zip(y.chunks_mut(ROWS * y_row)) {
-                dispatch!(level, s => match (sides.cols.window(), sides.cols.kernel()) {
-                    (Some(window), 3) => self.strip::<_, 3>(s, row, &sides.neighbours(window), [x, w], y),
-                    (Some(window), 5) => self.strip::<_, 5>(s, row, &sides.neighbours(window), [x, w], y),
+                dispatch!(level, s => match sides.cols.window() {
+                    Some((3, 1)) => self.strip::<_, 3, 1>(s, row, &sides.neighbours(), [x, w], y),
+                    Some((3, 2)) => self.strip::<_, 3, 2>(s, row, &sides.neighbours(), [x, w], y),
+                    Some((5, 1)) => self.strip::<_, 5, 1>(s, row, &sides.neighbours(), [x, w], y),
+                    Some((5, 2)) => self.strip::<_, 5, 2>(s, row, &sides.neighbours(), [x, w], y),
                     _ => {
                         for cols in segments(sides.cols, 0..sides.cols.outputs()) {
-                            self.strip::<_, 1>(s, row, &sides.segment(&cols), [x, w], y);
+                            self.strip::<_, 1, 1>(s, row, &sides.segment(&cols), [x, w], y);
                         }
                     }
                 });
@@ -217,21 +225,28 @@ impl Gather<'_> {
 
     /// Writes a strip of rows from `row` on.
     #[inline(always)]
-    fn strip<S: Simd, const K: usize>(&self, s: S, row: usize, strip: &Strip<K>, xw: [&[f32]; 2], y: &mut [f32]) {
+    fn strip<S: Simd, const K: usize, const D: usize>(
+        &self,
+        s: S,
+        row: usize,
+        strip: &Strip<K, D>,
+        xw: [&[f32]; 2],
+        y: &mut [f32],
+    ) {
         match best_size(strip.len, [8, 4, 1]) {
-            8 => self.tiles::<S, 8, K>(s, row, strip, xw, y),
-            4 => self.tiles::<S, 4, K>(s, row, strip, xw, y),
-            _ => self.tiles::<S, 1, K>(s, row, strip, xw, y),
+            8 => self.tiles::<S, 8, K, D>(s, row, strip, xw, y),
+            4 => self.tiles::<S, 4, K, D>(s, row, strip, xw, y),
+            _ => self.tiles::<S, 1, K, D>(s, row, strip, xw, y),
         }
     }
 
     /// The same, `P` outputs at a time.
     #[inline(always)]
-    fn tiles<S: Simd, const P: usize, const K: usize>(
+    fn tiles<S: Simd, const P: usize, const K: usize, const D: usize>(
         &self,
         s: S,
         row: usize,
-        strip: &Strip<K>,
+        strip: &Strip<K, D>,
         xw: [&[f32]; 2],
         y: &mut [f32],
     ) {
@@ -239,8 +254,9 @@ impl Gather<'_> {
         for (row, y) in (row..).zip(y.chunks_exact_mut(sides.y_row())) {
             let rows = sides.rows.taps(row);
             for first in starts(strip.len, P) {
-                let (tile, y) = (sides.tile::<P, K>(&rows, strip, first), &mut y[strip.place(first, sides.channels)..]);
-                tile::gather_by_lane::<S, P, K>(s, &tile, xw, b, floor, y, strip.step * sides.channels);
+                let (tile, y) =
+                    (sides.tile::<P, K, D>(&rows, strip, first), &mut y[strip.place(first, sides.channels)..]);
+                tile::gather_by_lane::<S, P, K, D>(s, &tile, xw, b, floor, y, strip.step * sides.channels);
             }
         }
     }
@@ -257,12 +273,14 @@ const ONCE: Steps = Steps { count: 1, x: 0, w: 0 };
 fn add_products<S: Simd>(s: S, sides: &Sides<'_>, axis: &Axis, x: &[f32], dy: &[f32], dw: &mut [f32]) {
     for (row, dy) in dy.chunks_exact(sides.y_row()).enumerate() {
         let rows = sides.rows.taps(row);
-        match (sides.cols.window(), axis.kernel) {
-            (Some(window), 3) => add_strip::<S, 3>(s, sides, &rows, &sides.neighbours(window), [x, dy], dw),
-            (Some(window), 5) => add_strip::<S, 5>(s, sides, &rows, &sides.neighbours(window), [x, dy], dw),
+        match sides.cols.window() {
+            Some((3, 1)) => add_strip::<S, 3, 1>(s, sides, &rows, &sides.neighbours(), [x, dy], dw),
+            Some((3, 2)) => add_strip::<S, 3, 2>(s, sides, &rows, &sides.neighbours(), [x, dy], dw),
+            Some((5, 1)) => add_strip::<S, 5, 1>(s, sides, &rows, &sides.neighbours(), [x, dy], dw),
+            Some((5, 2)) => add_strip::<S, 5, 2>(s, sides, &rows, &sides.neighbours(), [x, dy], dw),
             _ => {
                 for tap in 0..axis.kernel {
-                    add_strip::<S, 1>(s, sides, &rows, &sides.segment(&under(axis, tap)), [x, dy], dw);
+                    add_strip::<S, 1, 1>(s, sides, &rows, &sides.segment(&under(axis, tap)), [x, dy], dw);
                 }
             }
         }
@@ -279,37 +297,37 @@ fn under(axis: &Axis, tap: usize) -> Segment {
 
 /// Adds the products of a strip of a row.
 #[inline(always)]
-fn add_strip<S: Simd, const K: usize>(
+fn add_strip<S: Simd, const K: usize, const D: usize>(
     s: S,
     sides: &Sides<'_>,
     rows: &Taps,
-    strip: &Strip<K>,
+    strip: &Strip<K, D>,
     tensors: [&[f32]; 2],
     dw: &mut [f32],
 ) {
     let mut first = 0;
     while first < strip.len {
         first += match strip.len - first {
-            8.. => add_tile::<S, 8, K>(s, sides, rows, strip, first, tensors, dw),
-            4.. => add_tile::<S, 4, K>(s, sides, rows, strip, first, tensors, dw),
-            _ => add_tile::<S, 1, K>(s, sides, rows, strip, first, tensors, dw),
+            8.. => add_tile::<S, 8, K, D>(s, sides, rows, strip, first, tensors, dw),
+            4.. => add_tile::<S, 4, K, D>(s, sides, rows, strip, first, tensors, dw),
+            _ => add_tile::<S, 1, K, D>(s, sides, rows, strip, first, tensors, dw),
         };
     }
 }
 
 /// Adds the products of `P` outputs, and says how many they are.
 #[inline(always)]
-fn add_tile<S: Simd, const P: usize, const K: usize>(
+fn add_tile<S: Simd, const P: usize, const K: usize, const D: usize>(
     s: S,
     sides: &Sides<'_>,
     rows: &Taps,
-    strip: &Strip<K>,
+    strip: &Strip<K, D>,
     first: usize,
     [x, dy]: [&[f32]; 2],
     dw: &mut [f32],
 ) -> usize {
-    let (tile, dy) = (sides.tile::<P, K>(rows, strip, first), &dy[strip.place(first, sides.channels)..]);
-    tile::correlate_by_lane::<S, P, K>(s, &tile, x, dy, strip.step * sides.channels, dw);
+    let (tile, dy) = (sides.tile::<P, K, D>(rows, strip, first), &dy[strip.place(first, sides.channels)..]);
+    tile::correlate_by_lane::<S, P, K, D>(s, &tile, x, dy, strip.step * sides.channels, dw);
     P
 }
 
