@@ -67,6 +67,22 @@ impl Side<'_> {
         }
     }
 
+    /// How many neighbouring sources every output meets, and how far on from those of the output before it, if they are so and
+    /// it meets at least one.
+    pub fn window(&self) -> Option<(usize, usize)> {
+        let (Side::Forward(axis) | Side::Backward(axis)) = self;
+        let slides = axis.stride == 1 || matches!(self, Side::Forward(_));
+        (slides && axis.dilation == 1 && axis.is_on_input()).then_some((axis.kernel, axis.stride))
+    }
+
+    /// How far before the first source the window of the first output begins, and whether its last tap is there, not its first.
+    pub fn window_start(&self) -> (usize, bool) {
+        match self {
+            Side::Forward(axis) => (axis.before, false),
+            Side::Backward(axis) => (axis.kernel - 1 - axis.before, true),
+        }
+    }
+
     #[inline(always)]
     pub fn taps(&self, output: usize) -> Taps {
         match self {

@@ -94,12 +94,9 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, src: &[T]) {
-        // The end may lie on a line of its own.
-        for place in src.iter().step_by(64 / size_of::<T>()).chain(src.last()) {
-            // SAFETY: the token proves AVX2, and with it SSE; a prefetch of any address has no effect but on the cache.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(place).cast()) };
-        }
+    fn prefetch<T>(self, place: *const T) {
+        // SAFETY: the token proves AVX2, and with it SSE; a prefetch of any address has no effect but on the cache.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(place.cast()) };
     }
 
     #[inline(always)]

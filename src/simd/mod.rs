@@ -131,8 +131,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn load(self, src: &[f32]) -> Self::V;
     /// The first `LANES` bytes of `src`, which has at least as many, as numbers.
     fn load_bytes(self, src: &[u8]) -> Self::V;
-    /// Asks for these numbers to be in the cache soon; does nothing where it cannot.
-    fn prefetch<T>(self, _src: &[T]) {}
+    /// Asks for the cache line of a place, be it there or not, to be in the cache soon; does nothing where it cannot.
+    fn prefetch<T>(self, _place: *const T) {}
     /// Writes the first `LANES` numbers of `dst`, which has at least as many.
     fn store(self, v: Self::V, dst: &mut [f32]);
 

@@ -22,7 +22,9 @@ pub fn samples(level: Level, pixels: Pixels<'_>, indices: impl ExactSizeIterator
         Pixels::U8 { values, scale } => dispatch!(level, s => {
             // Samples lie far apart, and would be waited for one line after the other.
             for &start in starts {
-                s.prefetch(&values[start..][..len]);
+                for line in values[start..][..len].chunks(64) {
+                    s.prefetch(line.as_ptr());
+                }
             }
             let factor = s.splat(scale);
             pack(s, starts, x, #[inline(always)] |start, row: &mut [f32]| {

@@ -29,10 +29,10 @@ use std::ops::Range;
 
 use super::add_rows;
 use crate::kernels::check_len;
-use crate::kernels::taps::{Run, Segment, Side, Taps, runs, segments};
-use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
-use crate::shape::{Conv2dShape, MAX_LEN, batch_len};
-use crate::simd::{Level, MAX_LANES, Simd, dispatch};
+use crate::kernels::taps::{Segment, Side, Taps, meeting, segments};
+use crate::kernels::tile::{self, ByLane, Steps, Terms, best_size, starts};
+use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
+use crate::simd::{Level, Simd, dispatch};
 
 /// Whether a convolution is such, with a vector of channels or more.
 pub fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
@@ -58,7 +58,7 @@ pub fn forward(
     if let Some(b) = b {
         check_len!(b, shape.out_c);
     }
-    Gather::forward(shape, b, floor).run(level, 0..shape.h.output, x, w, y);
+    Gather { sides: Sides::forward(shape), b, floor }.run(level, 0..shape.h.output, x, w, y);
 }
 
 /// The gradient `dx` of the input.
@@ -67,7 +67,7 @@ pub fn forward(
 /// See [`forward`].
 pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
     check(level, shape, n, [dx, w, dy]);
-    Gather::backward(shape).run(level, 0..shape.h.input, dy, w, dx);
+    Gather { sides: Sides::backward(shape), b: None, floor: f32::NEG_INFINITY }.run(level, 0..shape.h.input, dy, w, dx);
 }
 
 /// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
@@ -87,7 +87,7 @@ pub fn backward_params(
     add_rows(shape.out_c, dy, db);
     let samples = x.chunks_exact(shape.x_len()).zip(dy.chunks_exact(shape.y_len()));
     for (x, dy) in samples {
-        dispatch!(level, s => add_products(s, shape, x, dy, dw));
+        dispatch!(level, s => add_products(s, &Sides::forward(shape), &shape.w, x, dy, dw));
     }
 }
 
@@ -98,149 +98,237 @@ fn check(level: Level, shape: &Conv2dShape, n: usize, [x, w, y]: [&[f32]; 3]) {
     check_len!(y, batch_len(n, shape.y_len()));
 }
 
-/// `y[o][c] = max(floor, b[c] + sum x[source][c] w[tap][c])` over the taps of `o`.
-struct Gather<'a> {
+/// The sides of a convolution of so many channels.
+#[derive(Clone, Copy)]
+struct Sides<'a> {
     rows: Side<'a>,
     cols: Side<'a>,
     channels: usize,
+}
+
+impl<'a> Sides<'a> {
+    fn forward(shape: &'a Conv2dShape) -> Self {
+        Sides { rows: Side::Forward(&shape.h), cols: Side::Forward(&shape.w), channels: shape.in_c }
+    }
+
+    fn backward(shape: &'a Conv2dShape) -> Self {
+        Sides { rows: Side::Backward(&shape.h), cols: Side::Backward(&shape.w), channels: shape.in_c }
+    }
+
+    fn x_row(&self) -> usize {
+        self.cols.sources() * self.channels
+    }
+
+    fn y_row(&self) -> usize {
+        self.cols.outputs() * self.channels
+    }
+
+    /// All outputs of a row, under the taps of a row of the kernel at once.
+    #[inline(always)]
+    fn neighbours<const K: usize, const D: usize>(&self) -> Strip<K, D> {
+        let (before, is_flipped) = self.cols.window_start();
+        let mut taps = [0; K];
+        for (k, tap) in taps.iter_mut().enumerate() {
+            *tap = if is_flipped { K - 1 - k } else { k } * self.channels;
+        }
+        let pixels = before..before + self.cols.sources();
+        Strip { start: 0, step: 1, len: self.cols.outputs(), source: 0, source_step: 1, pixels, tap: 0, taps, kx: ONCE }
+    }
+
+    /// Outputs that have the same taps, under one after the other.
+    #[inline(always)]
+    fn segment(&self, &Segment { start, len, taps }: &Segment) -> Strip<1, 1> {
+        // Steps that are never taken may be as large as they like.
+        let step = if len > 1 { self.cols.step() } else { 0 };
+        let source_step = if len > 1 && taps.count > 0 { self.cols.source_step() } else { 0 };
+        let x = taps.source_step.wrapping_mul(self.channels as isize);
+        let kx = Steps { count: taps.count, x, w: taps.step * self.channels };
+        Strip { start, step, len, source: taps.source, source_step, pixels: 0..len, tap: taps.first, taps: [0], kx }
+    }
+
+    /// `P` outputs of a strip, from the `first` one on, in a row of these taps.
+    #[inline(always)]
+    fn tile<const P: usize, const K: usize, const D: usize>(
+        &self,
+        rows: &Taps,
+        strip: &Strip<K, D>,
+        first: usize,
+    ) -> ByLane<K, D> {
+        let w_row = self.cols.kernel() * self.channels;
+        let x = rows.source_step.wrapping_mul(self.x_row() as isize);
+        let ky = Steps { count: rows.count, x, w: rows.step * w_row };
+        let place = |edge: usize| edge.saturating_sub(first * D).min((P - 1) * D + K);
+        let pixels = place(strip.pixels.start)..place(strip.pixels.end);
+        let col = strip.source + (first * D + pixels.start - strip.pixels.start) * strip.source_step;
+        let terms = Terms {
+            x: rows.source * self.x_row() + col * self.channels,
+            w: rows.first * w_row + strip.tap * self.channels,
+            loops: [ky, strip.kx, ONCE],
+            pixel: strip.source_step * self.channels,
+            channel: 1,
+        };
+        ByLane { channels: self.channels, terms, pixels, taps: strip.taps }
+    }
+}
+
+/// Outputs of a row, `step` apart, and what lies under the first of `K` neighbouring taps, or of one, of each: pixels, as many
+/// as outputs and then `K - 1` more, of which only some are there.
+struct Strip<const K: usize, const D: usize> {
+    start: usize,
+    step: usize,
+    len: usize,
+    /// The first pixel that is there, and how far it is from there to the next.
+    source: usize,
+    source_step: usize,
+    pixels: Range<usize>,
+    /// The first tap, where the others lie from there, and the loop over all that follow.
+    tap: usize,
+    taps: [usize; K],
+    kx: Steps,
+}
+
+impl<const K: usize, const D: usize> Strip<K, D> {
+    /// Where an output lies in its row.
+    fn place(&self, output: usize, channels: usize) -> usize {
+        (self.start + output * self.step) * channels
+    }
+}
+
+/// `y[o][c] = max(floor, b[c] + sum x[source][c] w[tap][c])` over the taps of `o`.
+struct Gather<'a> {
+    sides: Sides<'a>,
     b: Option<&'a [f32]>,
     floor: f32,
 }
 
-impl<'a> Gather<'a> {
-    fn forward(shape: &'a Conv2dShape, b: Option<&'a [f32]>, floor: f32) -> Self {
-        Gather { rows: Side::Forward(&shape.h), cols: Side::Forward(&shape.w), channels: shape.out_c, b, floor }
-    }
-
-    fn backward(shape: &'a Conv2dShape) -> Self {
-        let (rows, cols) = (Side::Backward(&shape.h), Side::Backward(&shape.w));
-        Gather { rows, cols, channels: shape.in_c, b: None, floor: f32::NEG_INFINITY }
-    }
-
+impl Gather<'_> {
     /// Writes some rows of each sample; more than one sample has all of them.
     fn run(&self, level: Level, rows: Range<usize>, x: &[f32], w: &[f32], y: &mut [f32]) {
-        let x_len = self.rows.sources() * self.cols.sources() * self.channels;
-        let row_len = self.cols.outputs() * self.channels;
-        for cols in segments(self.cols, 0..self.cols.outputs()) {
-            for (x, y) in x.chunks_exact(x_len).zip(y.chunks_exact_mut(rows.len() * row_len)) {
-                dispatch!(level, s => {
-                    for (row, y) in rows.clone().zip(y.chunks_exact_mut(row_len)) {
-                        self.segment(s, &self.rows.taps(row), &cols, x, w, y);
+        let (sides, y_row) = (&self.sides, self.sides.y_row());
+        let samples = x.chunks_exact(sides.rows.sources() * sides.x_row()).zip(y.chunks_exact_mut(rows.len() * y_row));
+        for (x, y) in samples {
+            for (row, y) in rows.clone().step_by(ROWS).zip(y.chunks_mut(ROWS * y_row)) {
+                dispatch!(level, s => match sides.cols.window() {
+                    Some((3, 1)) => self.strip::<_, 3, 1>(s, row, &sides.neighbours(), [x, w], y),
+                    Some((3, 2)) => self.strip::<_, 3, 2>(s, row, &sides.neighbours(), [x, w], y),
+                    Some((5, 1)) => self.strip::<_, 5, 1>(s, row, &sides.neighbours(), [x, w], y),
+                    Some((5, 2)) => self.strip::<_, 5, 2>(s, row, &sides.neighbours(), [x, w], y),
+                    _ => {
+                        for cols in segments(sides.cols, 0..sides.cols.outputs()) {
+                            self.strip::<_, 1, 1>(s, row, &sides.segment(&cols), [x, w], y);
+                        }
                     }
-                })
+                });
             }
         }
     }
 
+    /// Writes a strip of rows from `row` on.
     #[inline(always)]
-    fn segment<S: Simd>(&self, s: S, rows: &Taps, cols: &Segment, x: &[f32], w: &[f32], y: &mut [f32]) {
-        match best_size(cols.len, [8, 6, 4, 2, 1]) {
-            8 => self.tiles::<S, 8>(s, rows, cols, x, w, y),
-            6 => self.tiles::<S, 6>(s, rows, cols, x, w, y),
-            4 => self.tiles::<S, 4>(s, rows, cols, x, w, y),
-            2 => self.tiles::<S, 2>(s, rows, cols, x, w, y),
-            _ => self.tiles::<S, 1>(s, rows, cols, x, w, y),
+    fn strip<S: Simd, const K: usize, const D: usize>(
+        &self,
+        s: S,
+        row: usize,
+        strip: &Strip<K, D>,
+        xw: [&[f32]; 2],
+        y: &mut [f32],
+    ) {
+        match best_size(strip.len, [8, 4, 1]) {
+            8 => self.tiles::<S, 8, K, D>(s, row, strip, xw, y),
+            4 => self.tiles::<S, 4, K, D>(s, row, strip, xw, y),
+            _ => self.tiles::<S, 1, K, D>(s, row, strip, xw, y),
         }
     }
 
-    /// Outputs of a row that have the same taps, `P` at a time.
+    /// The same, `P` outputs at a time.
     #[inline(always)]
-    fn tiles<S: Simd, const P: usize>(&self, s: S, rows: &Taps, cols: &Segment, x: &[f32], w: &[f32], y: &mut [f32]) {
-        let (c, x_row) = (self.channels, self.cols.sources() * self.channels);
-        // Steps that are never taken may be as large as they like.
-        let step = |step: usize, taken: bool| if taken && cols.len > 1 { step } else { 0 };
-        let [x_step, y_step] = [step(self.cols.source_step(), cols.taps.count > 0), step(self.cols.step(), true)];
-        let [x_pixel, y_pixel] = [x_step * c, y_step * c];
-        let floor = s.splat(self.floor);
-        let signed = |step: isize, len: usize| step.wrapping_mul(len as isize);
-        let ky = Steps { count: rows.count, x: signed(rows.source_step, x_row), w: rows.step * self.cols.kernel() * c };
-        let kx = Steps { count: cols.taps.count, x: signed(cols.taps.source_step, c), w: cols.taps.step * c };
-        let tap = rows.first * self.cols.kernel() + cols.taps.first;
-        for first in starts(cols.len, P) {
-            let (x_at, y_at) =
-                (rows.source * x_row + (cols.taps.source + first * x_step) * c, (cols.start + first * y_step) * c);
-            for channel in starts(c, S::LANES) {
-                let bias = if let Some(b) = self.b { s.load(&b[channel..]) } else { s.splat(0.0) };
-                let mut sums = [[bias]; P];
-                if ky.count * kx.count > 0 {
-                    let (x_first, w_first) = (x_at + channel, tap * c + channel);
-                    let terms = Terms { x: x_first, w: w_first, loops: [ONCE, ky, kx], pixel: x_pixel, channel: 1 };
-                    tile::gather_by_lane(s, &mut sums, x, w, &terms);
-                }
-                tile::store(s, &sums, floor, &mut y[y_at + channel..], [y_pixel, 0]);
+    fn tiles<S: Simd, const P: usize, const K: usize, const D: usize>(
+        &self,
+        s: S,
+        row: usize,
+        strip: &Strip<K, D>,
+        xw: [&[f32]; 2],
+        y: &mut [f32],
+    ) {
+        let Gather { sides, b, floor } = *self;
+        for (row, y) in (row..).zip(y.chunks_exact_mut(sides.y_row())) {
+            let rows = sides.rows.taps(row);
+            for first in starts(strip.len, P) {
+                let (tile, y) =
+                    (sides.tile::<P, K, D>(&rows, strip, first), &mut y[strip.place(first, sides.channels)..]);
+                tile::gather_by_lane::<S, P, K, D>(s, &tile, xw, b, floor, y, strip.step * sides.channels);
             }
         }
     }
 }
+
+/// Rows in a block.
+const ROWS: usize = 8;
 
 /// A loop over nothing.
 const ONCE: Steps = Steps { count: 1, x: 0, w: 0 };
 
 /// Adds the products of a sample to `dw`.
 #[inline(always)]
-fn add_products<S: Simd>(s: S, shape: &Conv2dShape, x: &[f32], dy: &[f32], dw: &mut [f32]) {
-    let (c, kw) = (shape.in_c, shape.w.kernel);
-    let (x_row, dy_row) = (shape.w.input * c, shape.w.output * c);
-    for (oy, dy) in dy.chunks_exact(dy_row).enumerate() {
-        for ky in shape.h.taps(oy) {
-            let Some(row) = shape.h.position(oy, ky) else { continue };
-            let (x, dw) = (&x[row * x_row..][..x_row], &mut dw[ky * kw * c..][..kw * c]);
-            for run in runs(&shape.w, matches!(kw, 3 | 5)) {
-                match run.taps {
-                    5 => add_run::<S, 5>(s, shape, &run, [x, dy], dw),
-                    3 => add_run::<S, 3>(s, shape, &run, [x, dy], dw),
-                    _ => add_run::<S, 1>(s, shape, &run, [x, dy], dw),
+fn add_products<S: Simd>(s: S, sides: &Sides<'_>, axis: &Axis, x: &[f32], dy: &[f32], dw: &mut [f32]) {
+    for (row, dy) in dy.chunks_exact(sides.y_row()).enumerate() {
+        let rows = sides.rows.taps(row);
+        match sides.cols.window() {
+            Some((3, 1)) => add_strip::<S, 3, 1>(s, sides, &rows, &sides.neighbours(), [x, dy], dw),
+            Some((3, 2)) => add_strip::<S, 3, 2>(s, sides, &rows, &sides.neighbours(), [x, dy], dw),
+            Some((5, 1)) => add_strip::<S, 5, 1>(s, sides, &rows, &sides.neighbours(), [x, dy], dw),
+            Some((5, 2)) => add_strip::<S, 5, 2>(s, sides, &rows, &sides.neighbours(), [x, dy], dw),
+            _ => {
+                for tap in 0..axis.kernel {
+                    add_strip::<S, 1, 1>(s, sides, &rows, &sides.segment(&under(axis, tap)), [x, dy], dw);
                 }
             }
         }
     }
 }
 
-/// Adds the products of a row under a run of `T` taps, of all channels.
+/// The outputs of a row of which a tap falls on the image, with that tap alone.
+fn under(axis: &Axis, tap: usize) -> Segment {
+    let outputs = meeting(axis, tap);
+    let source = axis.position(outputs.start, tap).unwrap_or(0);
+    let taps = Taps { first: tap, step: 1, count: 1, source, source_step: 0 };
+    Segment { start: outputs.start, len: outputs.len(), taps }
+}
+
+/// Adds the products of a strip of a row.
 #[inline(always)]
-fn add_run<S: Simd, const T: usize>(s: S, shape: &Conv2dShape, run: &Run, tensors: [&[f32]; 2], dw: &mut [f32]) {
-    let (c, mut first) = (shape.in_c, 0);
-    while first < c {
-        if c - first >= 2 * S::LANES {
-            add_channels::<S, T, 2>(s, shape, run, [first, 0], tensors, dw);
-            first += 2 * S::LANES;
-        } else {
-            // The last vector overlaps the one before it; what that one has added is left alone.
-            let at = first.min(c - S::LANES);
-            add_channels::<S, T, 1>(s, shape, run, [at, first - at], tensors, dw);
-            first += S::LANES;
-        }
+fn add_strip<S: Simd, const K: usize, const D: usize>(
+    s: S,
+    sides: &Sides<'_>,
+    rows: &Taps,
+    strip: &Strip<K, D>,
+    tensors: [&[f32]; 2],
+    dw: &mut [f32],
+) {
+    let mut first = 0;
+    while first < strip.len {
+        first += match strip.len - first {
+            8.. => add_tile::<S, 8, K, D>(s, sides, rows, strip, first, tensors, dw),
+            4.. => add_tile::<S, 4, K, D>(s, sides, rows, strip, first, tensors, dw),
+            _ => add_tile::<S, 1, K, D>(s, sides, rows, strip, first, tensors, dw),
+        };
     }
 }
 
-/// The same of `V` vectors of channels from the `first` one on, the first `old` ones of which are not added.
+/// Adds the products of `P` outputs, and says how many they are.
 #[inline(always)]
-fn add_channels<S: Simd, const T: usize, const V: usize>(
+fn add_tile<S: Simd, const P: usize, const K: usize, const D: usize>(
     s: S,
-    shape: &Conv2dShape,
-    run: &Run,
-    [first, old]: [usize; 2],
+    sides: &Sides<'_>,
+    rows: &Taps,
+    strip: &Strip<K, D>,
+    first: usize,
     [x, dy]: [&[f32]; 2],
     dw: &mut [f32],
-) {
-    let (c, axis, cols) = (shape.in_c, &shape.w, run.cols.len());
-    // Steps that are never taken may be as large as they like.
-    let step = |count: usize, step: usize| if count > 1 { step * c } else { 0 };
-    let steps = [step(cols, axis.stride), step(cols, 1), step(T, axis.dilation)];
-    let col = run.cols.start * axis.stride + run.kx * axis.dilation - axis.before;
-    let (x, dy) = (&x[col * c + first..], &dy[run.cols.start * c + first..]);
-    let sums = tile::correlate_by_lane::<S, T, V>(s, x, dy, cols, steps);
-    for (dw, sums) in dw.chunks_exact_mut(c).skip(run.kx).zip(&sums) {
-        for (dw, &sum) in dw[first..].chunks_exact_mut(S::LANES).zip(sums) {
-            if old == 0 {
-                s.store(s.add(s.load(dw), sum), dw);
-            } else {
-                let mut new = [0.0; MAX_LANES];
-                s.store(sum, &mut new);
-                dw.iter_mut().zip(new).skip(old).for_each(|(dw, new)| *dw += new);
-            }
-        }
-    }
+) -> usize {
+    let (tile, dy) = (sides.tile::<P, K, D>(rows, strip, first), &dy[strip.place(first, sides.channels)..]);
+    tile::correlate_by_lane::<S, P, K, D>(s, &tile, x, dy, strip.step * sides.channels, dw);
+    P
 }
 
 /// The same, split over the current rayon pool by samples and rows.
@@ -265,20 +353,20 @@ pub mod par {
         if let Some(b) = b {
             check_len!(b, shape.out_c);
         }
-        run(level, &Gather::forward(shape, b, floor), n, x, w, y);
+        run(level, &Gather { sides: Sides::forward(shape), b, floor }, n, x, w, y);
     }
 
     /// See [`super::backward_input`].
     pub fn backward_input(level: Level, shape: &Conv2dShape, n: usize, dy: &[f32], w: &[f32], dx: &mut [f32]) {
         check(level, shape, n, [dx, w, dy]);
-        run(level, &Gather::backward(shape), n, dy, w, dx);
+        run(level, &Gather { sides: Sides::backward(shape), b: None, floor: f32::NEG_INFINITY }, n, dy, w, dx);
     }
 
     fn run(level: Level, gather: &Gather<'_>, n: usize, x: &[f32], w: &[f32], y: &mut [f32]) {
         if n == 0 {
             return;
         }
-        let (outputs, [x_len, y_len]) = (gather.rows.outputs(), [x.len() / n, y.len() / n]);
+        let (outputs, [x_len, y_len]) = (gather.sides.rows.outputs(), [x.len() / n, y.len() / n]);
         let rows = (n * outputs).div_ceil(16).min(outputs);
         x.par_chunks(x_len).zip(y.par_chunks_mut(y_len)).for_each(|(x, y)| {
             y.par_chunks_mut(rows * y_len / outputs).enumerate().for_each(|(piece, y)| {

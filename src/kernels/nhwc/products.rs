@@ -307,7 +307,7 @@ impl Sweep {
                 let dy = dy[sample * samples.y + row * rows.y..].chunks(cols.y.max(1));
                 for (dy, pixel) in dy.take(cols.count).zip(&mut pixels) {
                     // That of the next panel, far enough ahead.
-                    s.prefetch(dy.get(2 * width - 1..2 * width).unwrap_or_default());
+                    s.prefetch(dy.as_ptr().wrapping_add(2 * width - 1));
                     let dy = &dy[..width];
                     for v in 0..V {
                         s.store(s.load(&dy[v * S::LANES..]), &mut pixel[v * S::LANES..]);
