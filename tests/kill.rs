@@ -3,9 +3,9 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use convlane::checkpoint::{Checkpoint, Position, Recipe};
 use convlane::io::checkpoint;
@@ -46,8 +46,15 @@ fn saves_until_it_is_killed() {
     }
 }
 
-/// Kills such a process after so long, and gives the last number that it said.
-fn killed(file: &Path, delay: Duration) -> usize {
+/// Files beside the checkpoint: what is written before it takes the name.
+fn unfinished(file: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(file.parent().unwrap()).unwrap();
+    entries.map(|entry| entry.unwrap().path()).filter(|other| other != file).collect()
+}
+
+/// Kills such a process, and gives the last number that it said: after so long, or else as soon as it writes a file, which a
+/// busy machine might never let it come to in the time.
+fn killed(file: &Path, delay: Option<Duration>) -> usize {
     let mut child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "saves_until_it_is_killed", "--nocapture"])
         .env(CHILD, file)
@@ -57,7 +64,15 @@ fn killed(file: &Path, delay: Duration) -> usize {
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut number = || lines.find_map(|line| line.unwrap().rsplit_once("saved ").map(|(_, number)| number.to_owned()));
     let first = number().expect("a checkpoint was saved");
-    std::thread::sleep(delay);
+    match delay {
+        Some(delay) => std::thread::sleep(delay),
+        None => {
+            let end = Instant::now() + Duration::from_secs(10);
+            while unfinished(file).is_empty() && Instant::now() < end {
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        }
+    }
     child.kill().unwrap();
     child.wait().unwrap();
     let last = std::iter::from_fn(number).last().unwrap_or(first);
@@ -73,14 +88,14 @@ fn a_killed_process_leaves_the_last_checkpoint_or_the_one_before() {
     checkpoint::save(&after(0), &file).unwrap();
     let (mut rng, mut torn) = (Rng::new(Seed(1), 0), 0);
     for kill in 0..KILLS {
-        let said = killed(&file, Duration::from_micros(rng.below(10_000)));
+        let delay = (kill % 2 == 0).then(|| Duration::from_micros(rng.below(10_000)));
+        let said = killed(&file, delay);
         let found = checkpoint::load(&model(), &file).unwrap_or_else(|error| panic!("after kill {kill}: {error}"));
         let epochs = found.position.epochs;
         assert!(epochs == said || epochs == said + 1, "kill {kill}: {epochs} epochs, {said} were said to be saved");
         let want = after(epochs);
         assert!(found.model.params() == want.model.params() && found.velocity == want.velocity, "kill {kill}");
-        for other in fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).filter(|other| *other != file)
-        {
+        for other in unfinished(&file) {
             let name = other.file_name().unwrap().to_str().unwrap();
             assert!(name.starts_with("checkpoint.") && name.ends_with(".tmp"), "{name}");
             fs::remove_file(&other).unwrap();
