@@ -50,10 +50,6 @@ const TERMS_OF_8_LANES: usize = 25;
 /// slower as faster. Forward, they were faster wherever they are supported.
 const FILLED: usize = 2;
 
-/// Channels in and out from which on products of matrices take weight gradients faster, with vectors of 8: measured 72 GFLOP/s
-/// against 57 to 65 on a core of a Zen 3. With vectors of 16 they did not up to 256 channels.
-const MANY: usize = 128;
-
 impl Ways {
     pub const DIRECT: Ways = Ways::all(Way::Direct);
     pub const FAST: Ways = Ways::all(Way::Fast);
@@ -135,11 +131,6 @@ fn of_all_products(shape: &Conv2dShape, is_first: bool, level: Level) -> Ways {
         return Ways::all(Way::Columns);
     }
     let few = shape.in_c / shape.groups * FILLED < level.lanes();
-    let many = shape.in_c.min(shape.out_c) / shape.groups >= MANY && level.lanes() <= 8;
     let unless = |columns: bool| if columns { Way::Columns } else { Way::Direct };
-    Ways {
-        input: unless(few && !is_first),
-        params: unless(many || !direct::is_supported(level, shape)),
-        ..Ways::DIRECT
-    }
+    Ways { input: unless(few && !is_first), params: unless(!direct::is_supported(level, shape)), ..Ways::DIRECT }
 }
