@@ -7,6 +7,7 @@ use convlane::Level;
 use convlane::kernels::nhwc::depthwise;
 use convlane::kernels::nhwc::direct::{self, Pass};
 use convlane::layer::Conv2d;
+use convlane::reference::conv2d;
 use convlane::shape::{Conv2dShape, Padding, Shape, Window};
 use proptest::prelude::*;
 use support::direct::check;
@@ -68,6 +69,31 @@ fn few_channels_are_not_supported() {
         };
         assert!(supported(level.lanes(), 1) && !supported(level.lanes() - 1, 1));
         assert!(supported(2 * level.lanes(), 2) && !supported(2 * level.lanes(), 4));
+    }
+}
+
+/// All passes but the gradients of parameters do with any channels.
+#[test]
+fn few_channels_go_forward_and_back_to_the_input() {
+    let whole = |len: usize, step: usize| (0..len).map(|i| ((i * step) % 7) as f32 - 3.0).collect::<Vec<f32>>();
+    let wide = |values: &[f32]| values.iter().map(|&value| f64::from(value)).collect::<Vec<f64>>();
+    for level in Level::available() {
+        for filters in 1..level.lanes() {
+            let shape = Conv2d::new(filters, 3).same().shape(Shape::hwc(15, 14, 2)).unwrap();
+            let (x, dy, w, b) =
+                (whole(2 * shape.x_len(), 5), whole(2 * shape.y_len(), 3), whole(shape.w_len(), 4), whole(filters, 2));
+            let pack = |pass| {
+                let mut packed = vec![f32::NAN; direct::packed_len(level, &shape, pass)];
+                direct::pack(level, &shape, pass, &w, &mut packed);
+                packed
+            };
+            let (mut y, mut dx) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()]);
+            direct::forward(level, &shape, 2, &x, &pack(Pass::Forward), Some(&b), f32::NEG_INFINITY, &mut y);
+            direct::backward_input(level, &shape, 2, &dy, &pack(Pass::BackwardInput), &mut dx);
+            let [x, w, b, dy] = [&x, &w, &b, &dy].map(|values| wide(values));
+            assert_eq!(wide(&y), conv2d::forward(&shape, 2, &x, &w, Some(&b)), "{filters} filters, {level}");
+            assert_eq!(wide(&dx), conv2d::backward_input(&shape, 2, &dy, &w), "{filters} filters, {level}");
+        }
     }
 }
 
