@@ -170,10 +170,12 @@ fn lanes(op: Op, pass: Pass, level: Level, n: usize) -> Option<Kernel> {
         }),
         (Op::Dense(shape), Pass::Forward) => Kernel::new(0, move |n, Inputs { x, w, .. }, y, _| {
             lanes::dense::forward(level, &shape, n, x, w, None, NO_FLOOR, y);
-        }),
+        })
+        .on_long_runs(),
         (Op::Dense(shape), Pass::Data) => Kernel::new(0, move |n, Inputs { dy, w, .. }, dx, _| {
             lanes::dense::backward_input(level, &shape, n, dy, w, dx);
-        }),
+        })
+        .on_long_runs(),
         (Op::Dense(shape), Pass::Weights) => {
             let scratch = move |n| lanes::dense::scratch_len(level, &shape, n);
             let kernel = move |n, Inputs { x, dy, .. }: Inputs<'_>, dw: &mut [f32], space: &mut [f32]| {
