@@ -2,6 +2,9 @@
 
 mod support;
 
+use convlane::Level;
+use convlane::layer::Conv2d;
+use convlane::shape::Shape;
 use rayon::ThreadPool;
 use support::geometry::{self, Case};
 use support::pass::{self, Pass};
@@ -29,6 +32,23 @@ fn same_bits<S, P: IntoIterator<Item = Pass>>(cases: &[Case<S>], passes: impl Fn
 #[test]
 fn conv2d() {
     same_bits(&geometry::conv2d(), |case| pass::conv2d(case).all());
+}
+
+#[test]
+fn direct() {
+    let pools = pools();
+    // As many weights as are summed over halves of the samples at most, and one more.
+    for (c, filters) in [(16, 64), (41, 25), (64, 64), (17, 241), (64, 256), (145, 113), (3, 5)] {
+        for n in [1, 7, 18, 33] {
+            let shape = Conv2d::new(filters, 1).shape(Shape::hwc(3, 5, c)).unwrap();
+            let case = Case { name: "weights", n, shape };
+            for level in Level::available() {
+                let bits = |pool: &ThreadPool| pool.install(|| support::direct::bits(&case, level));
+                let alone = bits(&pools[0]);
+                assert!(pools[1..].iter().all(|pool| bits(pool) == alone), "{c} to {filters}, {n} samples, {level}");
+            }
+        }
+    }
 }
 
 #[test]

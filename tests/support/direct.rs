@@ -1,6 +1,7 @@
 //! Direct convolutions of NHWC, depthwise ones among them, beside the reference.
 
 use convlane::Level;
+use convlane::kernels::nhwc::conv2d as columns;
 use convlane::kernels::nhwc::depthwise;
 use convlane::kernels::nhwc::direct::{self, Pass, par};
 use convlane::reference::conv2d;
@@ -25,7 +26,7 @@ fn reference(case: &Case<Conv2dShape>, [x, w, b, dy]: [&[f64]; 4]) -> (Results, 
 }
 
 fn is_supported(level: Level, shape: &Conv2dShape) -> bool {
-    direct::is_supported(level, shape) || depthwise::is_supported(level, shape)
+    direct::is_packable(level, shape) || depthwise::is_supported(level, shape)
 }
 
 /// What the kernels give, on one thread or split over the pool, without what was there before.
@@ -66,15 +67,22 @@ fn run_direct(case: &Case<Conv2dShape>, level: Level, is_par: bool, [x, w, b, dy
     };
     let forward = if is_par { par::forward } else { direct::forward };
     let backward_input = if is_par { par::backward_input } else { direct::backward_input };
-    let backward_params = if is_par { par::backward_params } else { direct::backward_params };
+    // Of channels too few for a vector, gradients of the parameters are those of im2col.
+    let backward_params = |dw: &mut [f32], db: Option<&mut [f32]>| match (direct::is_supported(level, shape), is_par) {
+        (true, true) => par::backward_params(level, shape, n, x, dy, dw, db),
+        (true, false) => direct::backward_params(level, shape, n, x, dy, dw, db),
+        (false, _) => with_scratch(columns::scratch_len(shape), |scratch| {
+            columns::backward_params(level, shape, n, x, dy, dw, db, scratch);
+        }),
+    };
     let packed = pack(Pass::Forward);
     let y = overwritten(dy.len(), |y| forward(level, shape, n, x, &packed, Some(b), f32::NEG_INFINITY, y));
     let relu = overwritten(dy.len(), |y| forward(level, shape, n, x, &packed, Some(b), 0.0, y));
     assert!(y.iter().zip(&relu[..]).all(|(y, relu)| y.max(0.0) == *relu), "{}: the floor", case.name);
     let packed = pack(Pass::BackwardInput);
     let dx = overwritten(x.len(), |dx| backward_input(level, shape, n, dy, &packed, dx));
-    let [dw, db] = added([w.len(), b.len()], |[dw, db]| backward_params(level, shape, n, x, dy, dw, Some(db)));
-    let [alone] = added([w.len()], |[dw]| backward_params(level, shape, n, x, dy, dw, None));
+    let [dw, db] = added([w.len(), b.len()], |[dw, db]| backward_params(dw, Some(db)));
+    let [alone] = added([w.len()], |[dw]| backward_params(dw, None));
     assert_eq!(dw.bits(), alone.bits(), "{}: without a bias", case.name);
     [y, dx, dw, db]
 }
@@ -82,6 +90,13 @@ fn run_direct(case: &Case<Conv2dShape>, level: Level, is_par: bool, [x, w, b, dy
 fn tensors(case: &Case<Conv2dShape>, mut tensor: impl FnMut(usize) -> Tensor) -> [Tensor; 4] {
     let (shape, n) = (&case.shape, case.n);
     [n * shape.x_len(), shape.w_len(), shape.out_c(), n * shape.y_len()].map(&mut tensor)
+}
+
+/// The bits that the split kernels give.
+pub fn bits(case: &Case<Conv2dShape>, level: Level) -> Vec<Vec<u32>> {
+    let mut rng = Rng::new(Seed(1), 0);
+    let floats = tensors(case, |len| Tensor::floats(len, 1.0, &mut rng));
+    run(case, level, true, floats.each_ref()).iter().map(Tensor::bits).collect()
 }
 
 /// Holds the kernels of a convolution, at every level that has them, to the reference: bit for bit on whole numbers, within the
