@@ -9,9 +9,10 @@ use crate::plan::{Engine, Plan, PlanOptions, Samples, Worker};
 use crate::shape::zeros;
 use crate::simd::Level;
 
-/// A trained model with the memory to run it on one sample, on the calling thread.
+/// A trained model with the memory to run it on one sample, on the calling thread; large convolutions of a network that consists of
+/// them are split over the current rayon pool, as the printed [`Plan`] says.
 ///
-/// A prediction allocates nothing, but for what matrixmultiply does at the level scalar on [`Engine::Nhwc`].
+/// Where nothing is split, a prediction allocates nothing, but for what matrixmultiply does at the level scalar on [`Engine::Nhwc`].
 ///
 /// ```
 /// use convlane::kernels::cast::Pixels;

@@ -216,6 +216,7 @@ pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
     channels: usize,
     y: &mut [f32],
 ) {
+    const { assert!(V <= 2) };
     let end = |len, step: fn(&Dim) -> usize| {
         dims.iter().try_fold(len, |end: usize, dim| end.checked_add(distance(dim.count, step(dim))?))
     };
@@ -228,7 +229,7 @@ pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
         w.len()
     );
     assert!(
-        channels <= V * S::LANES && end(channels, |dim| dim.y).is_some_and(|end| end <= y.len()),
+        dims[2].count >= P && channels <= V * S::LANES && end(channels, |dim| dim.y).is_some_and(|end| end <= y.len()),
         "a box beyond the output"
     );
     s.apart(
@@ -249,7 +250,8 @@ pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
                         let mut sums = [bias; P];
                         let terms = Terms { w: terms.w + w_at, channel: inner.x, ..*terms };
                         // SAFETY: By the assertion there is no term, or those of the last output of the box end within `x` and `w`; those of
-                        // all others, `P` neighbours of which are the channels of this tile, lie between them and the first.
+                        // all others, `P` neighbours of which are the channels of this tile, lie between them and the first,
+                        // since there are at least `P` of them.
                         unsafe { gather_unchecked(s, &mut sums, x, w, &terms) };
                         for (p, sums) in sums.iter().enumerate() {
                             let at = y_at + p * inner.y;

@@ -240,6 +240,7 @@ impl Plan {
     /// If there are more samples than the plan is for, a slice has not the length it should have, or the worker is that of
     /// another plan.
     pub fn forward(&self, params: &[f32], x: Samples<'_>, y: &mut [f32], worker: &mut Worker) -> Result<()> {
+        self.check_with_samples(params, x, worker)?;
         self.pack(params, worker)?;
         self.forward_packed(params, x, y, worker)
     }

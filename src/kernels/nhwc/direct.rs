@@ -68,7 +68,7 @@ pub fn is_packable(level: Level, shape: &Conv2dShape) -> bool {
 /// Floats of packed weights.
 ///
 /// # Panics
-/// If the convolution is not supported.
+/// If the weights [cannot be packed](is_packable).
 pub fn packed_len(level: Level, shape: &Conv2dShape, pass: Pass) -> usize {
     assert!(is_packable(level, shape), "a convolution that direct kernels do not support");
     checked_len(level, shape, pass).unwrap_or(MAX_LEN)
@@ -92,7 +92,7 @@ fn weights(shape: &Conv2dShape, pass: Pass) -> Weights<'_> {
 /// Packs weights for a pass.
 ///
 /// # Panics
-/// If the convolution is not supported, or a slice has not the length of its shape.
+/// If the weights [cannot be packed](is_packable), or a slice has not the length of its shape.
 pub fn pack(level: Level, shape: &Conv2dShape, pass: Pass, w: &[f32], packed: &mut [f32]) {
     check_packed(level, shape, pass, packed);
     check_len!(w, shape.w_len());
@@ -128,7 +128,7 @@ impl<'a> Sizes<'a> {
 /// The output, with bias `b` if there is one, and nothing below `floor`: 0 for ReLU, negative infinity for no activation.
 ///
 /// # Panics
-/// If the convolution is not supported, or a slice has not the length of its shape.
+/// If the weights [cannot be packed](is_packable), or a slice has not the length of its shape.
 #[allow(clippy::too_many_arguments)]
 pub fn forward(
     level: Level,
@@ -227,6 +227,9 @@ impl<'a> Gather<'a> {
 
     /// Writes some rows of each of `n` samples; more than one sample has all of them.
     fn run(&self, n: usize, rows: Range<usize>, x: &[f32], packed: &[f32], affine: Affine<'_>, y: &mut [f32]) {
+        if n == 0 {
+            return;
+        }
         let group_len = packed.len() / self.groups;
         for (group, packed) in packed.chunks_exact(group_len).enumerate() {
             let channels = group * self.channels..(group + 1) * self.channels;
@@ -297,7 +300,8 @@ fn add_few(level: Level, shape: &Conv2dShape, n: usize, tensors: [&[f32]; 2], dw
     let leaf = rows_per_piece(n).max(SWEEP_PIXELS.div_ceil(pixels));
     match dw.len() {
         0..=1024 => add_halves::<1024>(level, shape, leaf, tensors, dw, join),
-        1025..=16384 => add_halves::<16384>(level, shape, leaf, tensors, dw, join),
+        1025..=4096 => add_halves::<4096>(level, shape, leaf, tensors, dw, join),
+        4097..=16384 => add_halves::<16384>(level, shape, leaf, tensors, dw, join),
         _ => return false,
     }
     true
@@ -314,9 +318,23 @@ fn add_halves<const N: usize>(
 ) {
     let n = dy.len() / shape.y_len();
     if n <= leaf {
-        return add_products(level, shape, n, [x, dy], 0..dw.len() / shape.out_c, dw);
+        add_products(level, shape, n, [x, dy], 0..dw.len() / shape.out_c, dw);
+    } else {
+        add_both::<N>(level, shape, leaf, [x, dy], dw, join);
     }
-    let half = n.div_ceil(2);
+}
+
+/// The same of both halves, in a function of its own, so that leaves take no memory for sums.
+#[inline(never)]
+fn add_both<const N: usize>(
+    level: Level,
+    shape: &Conv2dShape,
+    leaf: usize,
+    [x, dy]: [&[f32]; 2],
+    dw: &mut [f32],
+    join: Join,
+) {
+    let half = (dy.len() / shape.y_len()).div_ceil(2);
     let ((x, other_x), (dy, other_dy)) = (x.split_at(half * shape.x_len()), dy.split_at(half * shape.y_len()));
     let mut sums = [0.0; N];
     let sums = &mut sums[..dw.len()];
@@ -335,6 +353,9 @@ fn add_products(
     terms: Range<usize>,
     dw: &mut [f32],
 ) {
+    if n == 0 {
+        return;
+    }
     let (rows, cols) = (Side::Forward(&shape.h), Side::Forward(&shape.w));
     for row in segments(rows, 0..rows.outputs()) {
         for col in segments(cols, 0..cols.outputs()).filter(|col| row.taps.count * col.taps.count > 0) {
@@ -388,6 +409,9 @@ pub mod par {
 
     /// Pixels that a piece of rows should have at least: two tiles.
     const MIN_PIXELS: usize = 20;
+
+    /// Terms of a piece of weight gradients at least: three tiles.
+    const MIN_TERMS: usize = 33;
 
     /// Pixels of a piece of small samples: many tiles of any size.
     const MANY_PIXELS: usize = 48;
@@ -471,7 +495,7 @@ pub mod par {
         };
         // Of many weights, no sum depends on how the terms are split.
         let terms = shape.w_len() / shape.out_c;
-        let piece = terms.div_ceil(2 * rayon::current_num_threads());
+        let piece = terms.div_ceil(2 * rayon::current_num_threads()).max(MIN_TERMS);
         let weights = || {
             if !add_few(level, shape, n, [x, dy], dw, at_once) {
                 dw.par_chunks_mut(piece * shape.out_c).enumerate().for_each(|(index, dw)| {

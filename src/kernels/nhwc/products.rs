@@ -7,10 +7,13 @@ pub(super) use crate::kernels::tile::Dim;
 use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
 use crate::simd::{MAX_LANES, Simd};
 
-/// Floats of the source and the output that all panels are multiplied by at a time: half an L2 cache.
+/// Floats of the source and of a panel's outputs that all panels take their turn with: they stay in the L2 cache beside a panel.
 const BAND_LEN: usize = 16 * 1024;
 
-/// Pixels whose output gradients are laid out for the sums of weight gradients at a time: half an L1 cache.
+/// Outputs of a band at least: many tiles of any size.
+const LEAST_BAND: usize = 60;
+
+/// Pixels whose output gradients are laid out for the sums of weight gradients at a time: at most half an L1 cache.
 pub(super) const SWEEP_PIXELS: usize = 128;
 
 /// Output gradients of a panel of channels of so many pixels.
@@ -45,6 +48,17 @@ impl Dim {
             _ if follows => [Dim::ONE, Dim { count: outer.count * inner.count, ..inner }],
             _ => [outer, inner],
         }
+    }
+
+    /// Leaves parts of dimensions, and gives how far from the first place the first of the part lies in the two tensors.
+    fn part(dims: &mut [Dim; 3], ranges: [Range<usize>; 3]) -> [usize; 2] {
+        let mut starts = [0; 2];
+        for (dim, range) in dims.iter_mut().zip(ranges) {
+            starts[0] += range.start * dim.x;
+            starts[1] += range.start * dim.y;
+            dim.count = range.len();
+        }
+        starts
     }
 
     /// Samples, rows and columns with as many joined as can be, the longest last unless there are `enough` columns.
@@ -93,9 +107,13 @@ impl Block {
     pub fn write<S: Simd>(&self, s: S, x: &[f32], panels: Panels<'_>, affine: Affine<'_>, y: &mut [f32]) {
         let block = Block { dims: Dim::longest_last(self.dims, usize::MAX), ..*self };
         let source = block.dims.iter().filter(|dim| dim.count > 1).map(|dim| dim.x).min().unwrap_or(0);
-        let band = (BAND_LEN / (source + VECTORS * S::LANES)).next_multiple_of(60);
+        let band = (BAND_LEN / (source + VECTORS * S::LANES)).max(LEAST_BAND);
         for outputs in parts(block.dims.map(|dim| dim.count), band) {
-            block.outputs(outputs).write_at_once(s, x, panels, affine, y);
+            let mut band = block;
+            let [x_start, y_start] = Dim::part(&mut band.dims, outputs);
+            band.x += x_start;
+            band.y += y_start;
+            band.write_at_once(s, x, panels, affine, y);
         }
     }
 
@@ -109,17 +127,6 @@ impl Block {
                 self.panel::<S, 1>(s, x, &panel, affine, y);
             }
         }
-    }
-
-    /// Some of the outputs.
-    fn outputs(&self, ranges: [Range<usize>; 3]) -> Block {
-        let mut block = *self;
-        for (dim, range) in block.dims.iter_mut().zip(ranges) {
-            block.x += range.start * dim.x;
-            block.y += range.start * dim.y;
-            dim.count = range.len();
-        }
-        block
     }
 
     /// The sums of a panel's channels.
@@ -136,7 +143,7 @@ impl Block {
                 2 => self.tiles::<S, 2, V>(s, x, panel, affine, y),
                 _ => self.tiles::<S, 1, V>(s, x, panel, affine, y),
             }
-        } else if V == 1 && count >= 12 {
+        } else if V == 1 && 4 * count.next_multiple_of(12) <= 5 * count {
             self.tiles::<S, 12, 1>(s, x, panel, affine, y);
         } else {
             match best_size(count, [6, 5, 4, 2, 1]) {
@@ -215,9 +222,12 @@ impl Sweep {
     #[inline(always)]
     pub fn add<S: Simd>(&self, s: S, [x, dy]: [&[f32]; 2], lines: impl Iterator<Item = Line> + Clone, dw: &mut [f32]) {
         let mut deltas = Deltas([0.0; SWEEP_PIXELS * VECTORS * MAX_LANES]);
-        let sweep = Sweep { dims: Dim::longest_last(self.dims, 6), ..*self };
-        for pixels in parts(sweep.dims.map(|dim| dim.count), SWEEP_PIXELS) {
-            let sweep = sweep.pixels(pixels);
+        let dims = Dim::longest_last(self.dims, 6);
+        for pixels in parts(dims.map(|dim| dim.count), SWEEP_PIXELS) {
+            let mut sweep = Sweep { dims, ..*self };
+            let [x_start, dy_start] = Dim::part(&mut sweep.dims, pixels);
+            sweep.x += x_start;
+            sweep.dy += dy_start;
             let mut first = 0;
             while first < self.channels {
                 // The last vector overlaps the one before it; what that one has added is left alone.
@@ -232,17 +242,6 @@ impl Sweep {
                 }
             }
         }
-    }
-
-    /// Some of the pixels.
-    fn pixels(&self, ranges: [Range<usize>; 3]) -> Sweep {
-        let mut sweep = *self;
-        for (dim, range) in sweep.dims.iter_mut().zip(ranges) {
-            sweep.x += range.start * dim.x;
-            sweep.dy += range.start * dim.y;
-            dim.count = range.len();
-        }
-        sweep
     }
 
     /// The sums of `V` vectors of channels from `channel` on, the first `old` ones of which are not added.
