@@ -62,7 +62,7 @@ impl Band<'_> {
     #[inline(always)]
     fn add<S: Simd>(&self, s: S, n: usize, y: &mut [f32]) {
         let done = self.tiles::<S, 6, 2>(s, 0..n, y);
-        let done = self.tiles::<S, 4, 3>(s, done..n, y);
+        let done = self.tiles::<S, 4, 2>(s, done..n, y);
         let done = self.tiles::<S, 2, 4>(s, done..n, y);
         match best_size(self.shape.outputs.div_ceil(S::LANES), [8, 6, 2, 1]) {
             8 => self.tiles::<S, 1, 8>(s, done..n, y),

@@ -345,13 +345,8 @@ impl Products<'_> {
                 }
                 let dw = &mut dw[(start + t) * self.row..][..V * S::LANES];
                 for (&sum, dw) in sums.iter().zip(dw.chunks_exact_mut(S::LANES)) {
-                    if self.old == 0 {
-                        s.store(s.add(s.load(dw), sum), dw);
-                    } else {
-                        let mut new = [0.0; MAX_LANES];
-                        s.store(sum, &mut new);
-                        dw.iter_mut().zip(new).skip(self.old).for_each(|(dw, new)| *dw += new);
-                    }
+                    let new = if self.old == 0 { sum } else { s.keep(u32::MAX << self.old, sum) };
+                    s.store(s.add(s.load(dw), new), dw);
                 }
             }
         }
