@@ -143,7 +143,7 @@ impl Block {
                 2 => self.tiles::<S, 2, V>(s, x, panel, affine, y),
                 _ => self.tiles::<S, 1, V>(s, x, panel, affine, y),
             }
-        } else if V == 1 && 4 * count.next_multiple_of(12) <= 5 * count {
+        } else if V == 1 && count >= 12 && 4 * count.next_multiple_of(12) <= 5 * count {
             self.tiles::<S, 12, 1>(s, x, panel, affine, y);
         } else {
             match best_size(count, [6, 5, 4, 2, 1]) {
