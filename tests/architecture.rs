@@ -23,7 +23,8 @@ const FLOORS: [&[&str]; 8] = [
 const REFERENCE: (&str, [&str; 2]) = ("reference", ["layer", "shape"]);
 
 /// The files with unsafe code.
-const UNSAFE: [&str; 5] = [
+const UNSAFE: [&str; 6] = [
+    "src/kernels/by_lane.rs",
     "src/kernels/maps.rs",
     "src/kernels/nhwc/gemm.rs",
     "src/kernels/tile.rs",

@@ -16,6 +16,7 @@
 //!   slice was cut.
 
 pub mod activation;
+mod by_lane;
 pub mod cast;
 pub mod cross_entropy;
 pub mod lanes;

@@ -28,9 +28,10 @@
 use std::ops::Range;
 
 use super::add_rows;
+use crate::kernels::by_lane::{self, ByLane};
 use crate::kernels::check_len;
 use crate::kernels::taps::{Segment, Side, Taps, meeting, segments};
-use crate::kernels::tile::{self, ByLane, Steps, Terms, best_size, starts};
+use crate::kernels::tile::{Steps, Terms, best_size, starts};
 use crate::shape::{Axis, Conv2dShape, MAX_LEN, batch_len};
 use crate::simd::{Level, Simd, dispatch};
 
@@ -256,7 +257,7 @@ impl Gather<'_> {
             for first in starts(strip.len, P) {
                 let (tile, y) =
                     (sides.tile::<P, K, D>(&rows, strip, first), &mut y[strip.place(first, sides.channels)..]);
-                tile::gather_by_lane::<S, P, K, D>(s, &tile, xw, b, floor, y, strip.step * sides.channels);
+                by_lane::gather_by_lane::<S, P, K, D>(s, &tile, xw, b, floor, y, strip.step * sides.channels);
             }
         }
     }
@@ -327,7 +328,7 @@ fn add_tile<S: Simd, const P: usize, const K: usize, const D: usize>(
     dw: &mut [f32],
 ) -> usize {
     let (tile, dy) = (sides.tile::<P, K, D>(rows, strip, first), &dy[strip.place(first, sides.channels)..]);
-    tile::correlate_by_lane::<S, P, K, D>(s, &tile, x, dy, strip.step * sides.channels, dw);
+    by_lane::correlate_by_lane::<S, P, K, D>(s, &tile, x, dy, strip.step * sides.channels, dw);
     P
 }
 
