@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::kernels::tile::{Terms, distance, starts};
+use crate::kernels::tile::{LINE, Terms, distance, starts};
 use crate::simd::Simd;
 
 /// The terms of `P` neighbouring outputs of many channels, each by itself: under `K` taps, each of which is on the pixel after that
@@ -17,9 +17,6 @@ pub(super) struct ByLane<const K: usize, const D: usize> {
     /// Where the taps lie in the weights, from the first weight on.
     pub taps: [usize; K],
 }
-
-/// Numbers in a line of the cache.
-const LINE: usize = 16;
 
 impl<const K: usize, const D: usize> ByLane<K, D> {
     /// Whether all terms lie within a source and weights of these lengths, and `P` vectors or more `pixel` apart in so many numbers.

@@ -196,8 +196,11 @@ unsafe fn gather_unchecked<S: Simd, const C: usize, const P: usize>(
     }
 }
 
-/// Floats from an output to the next from which on the CPU does not foresee them.
+/// Floats from an output or its first number to the next from which on the CPU does not foresee them.
 const FAR: usize = 128;
+
+/// Floats of a cache line.
+pub(super) const LINE: usize = 16;
 
 /// Writes `max(floor, bias + sum x w)` for every output of a box, `P` neighbours of its last dimension at a time: sums of `V` vectors
 /// of `x` times numbers of `w`, in which the pixels of a tile are its channels. Of each output, `channels` numbers are written.
@@ -234,15 +237,23 @@ pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
         #[inline(always)]
         || {
             let [outer, middle, inner] = *dims;
+            // Numbers that follow each other for long.
+            let lines = match terms.loops {
+                [Steps { count: 1, .. }, Steps { count: 1, .. }, Steps { count, .. }] if count >= FAR => count,
+                _ => 0,
+            };
             for i in 0..outer.count {
                 for j in 0..middle.count {
                     for k in starts(inner.count, P) {
                         let w_at = i * outer.x + j * middle.x + k * inner.x;
                         let y_at = i * outer.y + j * middle.y + k * inner.y;
-                        if inner.y >= FAR {
-                            // The outputs of the next tile would be waited for when they are written.
-                            for p in P..2 * P {
+                        // What the next tile takes would be waited for.
+                        for p in P..2 * P {
+                            if inner.y >= FAR {
                                 s.prefetch(y.as_ptr().wrapping_add(y_at + p * inner.y + channels - 1));
+                            }
+                            for line in (0..lines).step_by(LINE) {
+                                s.prefetch(w.as_ptr().wrapping_add(terms.w + w_at + p * inner.x + line));
                             }
                         }
                         let mut sums = [bias; P];
@@ -251,16 +262,17 @@ pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
                         // all others, `P` neighbours of which are the channels of this tile, lie between them and the first,
                         // since there are at least `P` of them.
                         unsafe { gather_unchecked(s, &mut sums, x, w, &terms) };
-                        for (p, sums) in sums.iter().enumerate() {
-                            let at = y_at + p * inner.y;
-                            // SAFETY: By the assertion, the last output ends within `y`.
-                            let y = unsafe { y.get_unchecked_mut(at..at + channels) };
-                            if channels == V * S::LANES {
-                                store_all(s, floor, sums, y);
-                            } else {
+                        if channels == V * S::LANES {
+                            for (p, sums) in sums.iter().enumerate() {
+                                let at = y_at + p * inner.y;
+                                // SAFETY: By the assertion, the last output ends within `y`.
+                                store_all(s, floor, sums, unsafe { y.get_unchecked_mut(at..at + V * S::LANES) });
+                            }
+                        } else {
+                            for (p, sums) in sums.iter().enumerate() {
                                 let mut padded = [0.0; 2 * MAX_LANES];
                                 store_all(s, floor, sums, &mut padded);
-                                copy(&padded[..channels], y);
+                                copy(&padded[..channels], &mut y[y_at + p * inner.y..][..channels]);
                             }
                         }
                     }
