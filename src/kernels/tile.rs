@@ -297,7 +297,43 @@ pub(super) fn store<S: Simd, const C: usize, const P: usize>(
     sums: &[[S::V; P]; C],
     floor: S::V,
     y: &mut [f32],
+    steps: [usize; 2],
+) {
+    for_each_place(
+        s,
+        sums,
+        y,
+        steps,
+        #[inline(always)]
+        |sum, place| s.store(s.max(floor, sum), place),
+    );
+}
+
+/// Adds `sums[c][p]` to `y`, in which channels and pixels lie so far apart.
+#[inline(always)]
+pub(super) fn add<S: Simd, const C: usize, const P: usize>(
+    s: S,
+    sums: &[[S::V; P]; C],
+    y: &mut [f32],
+    steps: [usize; 2],
+) {
+    for_each_place(
+        s,
+        sums,
+        y,
+        steps,
+        #[inline(always)]
+        |sum, place| s.store(s.add(s.load(place), sum), place),
+    );
+}
+
+#[inline(always)]
+fn for_each_place<S: Simd, const C: usize, const P: usize>(
+    _: S,
+    sums: &[[S::V; P]; C],
+    y: &mut [f32],
     [channel, pixel]: [usize; 2],
+    write: impl Fn(S::V, &mut [f32]),
 ) {
     let last = || distance(P, pixel)?.checked_add(distance(C, channel)?)?.checked_add(S::LANES);
     assert!(last().is_some_and(|end| end <= y.len()), "a tile beyond the output");
@@ -305,7 +341,7 @@ pub(super) fn store<S: Simd, const C: usize, const P: usize>(
         for (p, &sum) in sums.iter().enumerate() {
             let at = p * pixel + c * channel;
             // SAFETY: `p < P` and `c < C`, so that the vector ends within `y` by the assertion above.
-            s.store(s.max(floor, sum), unsafe { y.get_unchecked_mut(at..at + S::LANES) });
+            write(sum, unsafe { y.get_unchecked_mut(at..at + S::LANES) });
         }
     }
 }

@@ -128,9 +128,20 @@ impl<'a> Blocks<'a> {
     }
 }
 
+/// Floats of the rows of some samples, a vector of each: so many are summed at a time, so that those of a tile stay in the nearest
+/// cache, beside the inputs.
+const COLUMN: usize = 1024;
+
 /// Adds the products of inputs `x[in][lane]` and rows of the output gradient, summed over all samples, to `dw[in][out]`.
 pub(crate) fn add_products(level: Level, outputs: usize, x: Blocks<'_>, rows: Blocks<'_>, dw: &mut [f32]) {
-    dispatch!(level, s => outer(s, outputs, x, rows, dw))
+    let blocks = COLUMN / (level.lanes() * level.lanes());
+    let parts = x.values.chunks(blocks * x.stride).zip(rows.values.chunks(blocks * rows.stride));
+    dispatch!(level, s => {
+        for (x_values, rows_values) in parts {
+            let (x, rows) = (Blocks { values: x_values, ..x }, Blocks { values: rows_values, ..rows });
+            outer(s, outputs, x, rows, dw);
+        }
+    })
 }
 
 #[inline(always)]
@@ -177,6 +188,10 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
             let (from, to) = (vector * S::LANES, input * S::LANES);
             let terms = Terms { x: from, w: to, loops, pixel: S::LANES, channel: S::LANES };
             tile::gather::<S, C, P, false>(s, &mut sums, rows.values, x.values, &terms);
+            if (input, vector) == (new_input, new_vector) && from + P * S::LANES <= outputs {
+                tile::add(s, &sums, &mut dw[input * outputs + from..], [outputs, S::LANES]);
+                continue;
+            }
             // What lies before the new ones had its turn in the tile before.
             for c in new_input - input..C {
                 for (p, &sum) in sums[c].iter().enumerate().skip(new_vector - vector) {
