@@ -12,10 +12,10 @@
 //! | `y`, `dy` | `[n][oh][ow][out_c][lane]` |
 
 use super::gather::{Direct, Gather};
-use super::weights::{self, Products};
+use super::weights;
 use crate::kernels::check_len;
 use crate::kernels::taps::{Run, Side, meeting, runs};
-use crate::kernels::tile::Walk;
+use crate::kernels::tile::{Products, Walk};
 use crate::shape::{Axis, Conv2dShape, batch_len};
 use crate::simd::{Level, Simd, dispatch};
 
@@ -169,13 +169,9 @@ fn add_run<S: Simd>(
         dy_row: shape.w.output * dy_pixel,
         dy_col: dy_pixel,
     };
-    let products = Products {
-        x: &x[x_at * x_pixel + group * terms * S::LANES..],
-        dy: &dy[dy_at * dy_pixel + group * channels * S::LANES..],
-        walk,
-        terms: taps * terms,
-        channels,
-        row: shape.out_c,
-    };
-    products.add_to(s, &mut dw[(ky * shape.w.kernel + kx) * terms * shape.out_c + group * channels..]);
+    let (x, dy) =
+        (&x[x_at * x_pixel + group * terms * S::LANES..], &dy[dy_at * dy_pixel + group * channels * S::LANES..]);
+    let products = Products::new(s, x, dy, walk, taps * terms, channels);
+    let dw = &mut dw[(ky * shape.w.kernel + kx) * terms * shape.out_c + group * channels..];
+    weights::add_products(s, &products, dw, shape.out_c);
 }

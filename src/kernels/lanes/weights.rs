@@ -1,71 +1,77 @@
 //! Parameter gradients: products of inputs and output gradients, summed over pixels, then over lanes.
 
 use crate::kernels::check_len;
-use crate::kernels::tile::{SQUARE, Square, Walk, best_size, correlate, starts};
+use crate::kernels::tile::{Products, SQUARE, Square, best_size, starts};
 use crate::simd::{Level, Simd, dispatch};
 
-/// Products of neighbouring vectors of an input and of an output gradient, over the pixels of a walk.
-pub(super) struct Products<'a> {
-    /// From the first term at the first pixel on.
-    pub x: &'a [f32],
-    /// From the first channel at the first pixel on.
-    pub dy: &'a [f32],
-    pub walk: Walk,
-    /// Neighbouring vectors of `x`.
-    pub terms: usize,
-    /// Neighbouring vectors of `dy`.
-    pub channels: usize,
-    /// How far apart the gradients of neighbouring terms lie; those of channels are neighbours.
-    pub row: usize,
+/// Adds the sums of products over pixels and lanes to `dw[term][channel]`; terms lie `row` apart.
+#[inline(always)]
+pub(super) fn add_products<S: Simd>(s: S, products: &Products<'_, S>, dw: &mut [f32], row: usize) {
+    match best_size(products.terms(), [6, 5, 4, 3, 1]) {
+        6 => terms_at_once::<S, 6>(s, products, dw, row),
+        5 => terms_at_once::<S, 5>(s, products, dw, row),
+        4 => terms_at_once::<S, 4>(s, products, dw, row),
+        3 => terms_at_once::<S, 3>(s, products, dw, row),
+        _ => terms_at_once::<S, 1>(s, products, dw, row),
+    }
 }
 
-impl Products<'_> {
-    /// Adds the gradients to `dw[term][channel]`.
-    #[inline(always)]
-    pub fn add_to<S: Simd>(&self, s: S, dw: &mut [f32]) {
-        match best_size(self.terms, [6, 5, 4, 3, 1]) {
-            6 => self.terms_at_once::<S, 6>(s, dw),
-            5 => self.terms_at_once::<S, 5>(s, dw),
-            4 => self.terms_at_once::<S, 4>(s, dw),
-            3 => self.terms_at_once::<S, 3>(s, dw),
-            _ => self.terms_at_once::<S, 1>(s, dw),
+#[inline(always)]
+fn terms_at_once<S: Simd, const T: usize>(s: S, products: &Products<'_, S>, dw: &mut [f32], row: usize) {
+    if S::LANES == 16 {
+        match best_size(products.channels(), [4, 3, 1]) {
+            4 => tiles::<S, T, 4>(s, products, dw, row),
+            3 => tiles::<S, T, 3>(s, products, dw, row),
+            _ => tiles::<S, T, 1>(s, products, dw, row),
+        }
+    } else {
+        match best_size(products.channels(), [2, 1]) {
+            2 => tiles::<S, T, 2>(s, products, dw, row),
+            _ => tiles::<S, T, 1>(s, products, dw, row),
         }
     }
+}
 
-    #[inline(always)]
-    fn terms_at_once<S: Simd, const T: usize>(&self, s: S, dw: &mut [f32]) {
-        if S::LANES == 16 {
-            match best_size(self.channels, [4, 3, 1]) {
-                4 => self.tiles::<S, T, 4>(s, dw),
-                3 => self.tiles::<S, T, 3>(s, dw),
-                _ => self.tiles::<S, T, 1>(s, dw),
-            }
-        } else {
-            match best_size(self.channels, [2, 1]) {
-                2 => self.tiles::<S, T, 2>(s, dw),
-                _ => self.tiles::<S, T, 1>(s, dw),
+/// Tiles of `T` terms and `C` channels.
+#[inline(always)]
+fn tiles<S: Simd, const T: usize, const C: usize>(s: S, products: &Products<'_, S>, dw: &mut [f32], row: usize) {
+    for (new_term, term) in (0..).step_by(T).zip(starts(products.terms(), T)) {
+        for (new_channel, channel) in (0..).step_by(C).zip(starts(products.channels(), C)) {
+            let sums = products.correlate::<T, C>(term, channel);
+            // What lies before the new ones had its turn in the tile before.
+            let old = [new_term - term, new_channel - channel];
+            let dw = &mut dw[term * row + channel..];
+            if old == [0, 0] {
+                add_sums::<S, T, C, true>(s, &sums, dw, row, old);
+            } else {
+                add_sums::<S, T, C, false>(s, &sums, dw, row, old);
             }
         }
     }
+}
 
-    /// Tiles of `T` terms and `C` channels.
-    #[inline(always)]
-    fn tiles<S: Simd, const T: usize, const C: usize>(&self, s: S, dw: &mut [f32]) {
-        for (new_term, term) in (0..).step_by(T).zip(starts(self.terms, T)) {
-            for (new_channel, channel) in (0..).step_by(C).zip(starts(self.channels, C)) {
-                let (x, dy) = (&self.x[term * S::LANES..], &self.dy[channel * S::LANES..]);
-                let sums = correlate::<S, T, C>(s, x, dy, &self.walk);
-                // What lies before the new ones had its turn in the tile before.
-                let (old_terms, old_channels) = (new_term - term, new_channel - channel);
-                let dw = &mut dw[term * self.row + channel..];
-                assert!((T - 1) * self.row + C <= dw.len(), "a tile beyond the gradients");
-                for t in 0..T {
-                    let mut four = [s.splat(0.0); 4];
-                    four[..C].copy_from_slice(&sums[t]);
-                    let (sums, dw) = (s.sum_four(four), &mut dw[t * self.row..][..C]);
-                    for c in 0..C {
-                        dw[c] += if t < old_terms || c < old_channels { 0.0 } else { sums[c] };
-                    }
+/// Adds the sums over the lanes to `dw`, but those of `old` terms and channels. `ALL` says that none is.
+#[inline(always)]
+fn add_sums<S: Simd, const T: usize, const C: usize, const ALL: bool>(
+    s: S,
+    sums: &[[S::V; C]; T],
+    dw: &mut [f32],
+    row: usize,
+    [old_terms, old_channels]: [usize; 2],
+) {
+    assert!((T - 1) * row + C <= dw.len(), "a tile beyond the gradients");
+    let rows = const { 4 / C };
+    for first in (0..T).step_by(rows) {
+        let mut four = [s.splat(0.0); 4];
+        for r in 0..rows.min(T - first) {
+            four[r * C..][..C].copy_from_slice(&sums[first + r]);
+        }
+        let sums = s.sum_four(four);
+        for r in 0..rows.min(T - first) {
+            let (t, dw) = (first + r, &mut dw[(first + r) * row..][..C]);
+            for c in 0..C {
+                if ALL || t >= old_terms && c >= old_channels {
+                    dw[c] += sums[r * C + c];
                 }
             }
         }
