@@ -65,7 +65,9 @@ fn transform_checked<S: Simd, T: Transform<I, O>, const I: usize, const O: usize
     (x, from): (&[f32], &Vectors),
     (y, to): (&mut [f32], &Vectors),
 ) {
-    let [first_x, first_y] = [from, to].map(|vectors| if ALL { 0 } else { vectors.present.start });
+    // Copies, for what is read through a reference could change with every write.
+    let (from, to) = (from.clone(), to.clone());
+    let [first_x, first_y] = [&from, &to].map(|vectors| if ALL { 0 } else { vectors.present.start });
     for row in 0..rows {
         for col in 0..cols {
             let (x_at, y_at) = (from.at + row * from.row + col * from.col, to.at + row * to.row + col * to.col);
@@ -112,21 +114,25 @@ pub(super) fn put_spaced<S: Simd, const N: usize, const ADDS: bool>(
     }
 }
 
-/// Writes the vectors of each of some columns, all of which are there.
+/// Writes the vectors that a map makes of each of some things: those of a column, all of which are there.
 #[inline(always)]
-pub(super) fn give<S: Simd, const O: usize>(
+pub(super) fn give<S: Simd, T, const O: usize>(
     s: S,
-    cols: usize,
     (y, to): (&mut [f32], &Vectors),
-    mut from: impl FnMut(usize) -> [S::V; O],
+    from: impl ExactSizeIterator<Item = T>,
+    map: impl Fn(T) -> [S::V; O],
 ) {
+    let cols = from.len();
     assert!(to.present == (0..O) && to.fit(1, cols, O, S::LANES, y.len()), "{to:?} of {}", y.len());
-    for col in 0..cols {
-        for (o, v) in from(col).into_iter().enumerate() {
-            let at = to.at + col * to.col + o * to.step;
+    // Copies, for what is read through a reference could change with every write.
+    let &Vectors { mut at, step, col, .. } = to;
+    for from in from.take(cols) {
+        for (o, v) in map(from).into_iter().enumerate() {
+            let at = at + o * step;
             // SAFETY: The vector is that of a column, so that it ends within `y` by the assertion above.
             s.store(v, unsafe { y.get_unchecked_mut(at..at + S::LANES) });
         }
+        at = at.wrapping_add(col);
     }
 }
 

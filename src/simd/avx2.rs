@@ -195,9 +195,10 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn keep(self, bits: u32, v: __m256) -> __m256 {
         register!({
-            let lanes = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
-            let set = _mm256_and_si256(_mm256_set1_epi32(bits as i32), lanes);
-            _mm256_and_ps(_mm256_castsi256_ps(_mm256_cmpeq_epi32(set, lanes)), v)
+            // Bit `i` becomes the sign of lane `i`.
+            let to_sign = _mm256_setr_epi32(31, 30, 29, 28, 27, 26, 25, 24);
+            let signs = _mm256_sllv_epi32(_mm256_set1_epi32(bits as i32), to_sign);
+            _mm256_blendv_ps(_mm256_setzero_ps(), v, _mm256_castsi256_ps(signs))
         })
     }
 

@@ -106,8 +106,7 @@ pub fn forward(
     if n == 0 {
         return;
     }
-    let sinks = y.chunks_exact_mut(y.len() / n).map(Sink::Whole);
-    run_forward(level, shape, x, w, Outputs { b, floor }, sinks, scratch);
+    run_forward(level, shape, n, x, w, Outputs { b, floor }, Sink::Whole(y), scratch);
 }
 
 /// The means of two by two neighbouring outputs after a ReLU, as in [`avg_pool2d`](super::avg_pool2d::forward) of
@@ -140,9 +139,8 @@ pub fn forward_pooled(
     if n == 0 {
         return;
     }
-    let sinks = y.chunks_exact_mut(y.len() / n).zip(signs.chunks_exact_mut(signs.len() / n));
-    let sinks = sinks.map(|(y, signs)| Sink::Pooled(Pooled { y, signs }));
-    run_forward(level, shape, x, w, Outputs { b, floor: 0.0 }, sinks, scratch);
+    let sink = Sink::Pooled(Pooled { y, signs });
+    run_forward(level, shape, n, x, w, Outputs { b, floor: 0.0 }, sink, scratch);
 }
 
 /// Floats of the signs of one block.
@@ -150,18 +148,20 @@ pub fn signs_len(shape: &Conv2dShape) -> usize {
     shape.y_len() / 2
 }
 
-fn run_forward<'a>(
+#[allow(clippy::too_many_arguments)]
+fn run_forward(
     level: Level,
     shape: &Conv2dShape,
+    n: usize,
     x: &[f32],
     w: &[f32],
     outputs: Outputs<'_>,
-    sinks: impl Iterator<Item = Sink<'a>>,
+    sink: Sink<'_>,
     scratch: &mut [f32],
 ) {
     match points_of(shape) {
-        6 => Winograd::<6> { level, shape }.forward(x, w, outputs, sinks, scratch),
-        _ => Winograd::<8> { level, shape }.forward(x, w, outputs, sinks, scratch),
+        6 => Winograd::<6> { level, shape, n }.forward(x, w, outputs, sink, scratch),
+        _ => Winograd::<8> { level, shape, n }.forward(x, w, outputs, sink, scratch),
     }
 }
 
@@ -182,7 +182,7 @@ pub fn backward_input(
     if n == 0 {
         return;
     }
-    run_backward(level, shape, deltas(n, dy), None, Some((w, dx)), scratch);
+    run_backward(level, shape, n, Deltas::Whole(dy), None, Some((w, dx)), scratch);
 }
 
 /// Adds to the gradients `dw` of the weights and, if there is one, `db` of the bias.
@@ -205,7 +205,7 @@ pub fn backward_params(
     if n == 0 {
         return;
     }
-    run_backward(level, shape, deltas(n, dy), Some((x, dw, db)), None, scratch);
+    run_backward(level, shape, n, Deltas::Whole(dy), Some((x, dw, db)), None, scratch);
 }
 
 /// [`backward_params`] and [`backward_input`] with the same bits, which go to the values of `dy` but once.
@@ -232,7 +232,7 @@ pub fn backward(
     if n == 0 {
         return;
     }
-    run_backward(level, shape, deltas(n, dy), Some((x, dw, db)), Some((w, dx)), scratch);
+    run_backward(level, shape, n, Deltas::Whole(dy), Some((x, dw, db)), Some((w, dx)), scratch);
 }
 
 /// The gradients of all, from `dy`, that of the means, and the signs of [`forward_pooled`]: `dw` and `db` are added to, and
@@ -263,37 +263,32 @@ pub fn backward_pooled(
     if n == 0 {
         return;
     }
-    let deltas = dy.chunks_exact(dy.len() / n).zip(signs.chunks_exact(signs.len() / n));
-    let deltas = deltas.map(|(dy, signs)| Deltas::Pooled(Gradients { dy, signs }));
-    run_backward(level, shape, deltas, Some((x, dw, db)), dx.map(|dx| (w, dx)), scratch);
+    let deltas = Deltas::Pooled(Gradients { dy, signs });
+    run_backward(level, shape, n, deltas, Some((x, dw, db)), dx.map(|dx| (w, dx)), scratch);
 }
 
-/// The output gradients of a block.
+/// The output gradients.
 enum Deltas<'a> {
     Whole(&'a [f32]),
     Pooled(Gradients<'a>),
-}
-
-/// Those of `n` blocks.
-fn deltas(n: usize, dy: &[f32]) -> impl Iterator<Item = Deltas<'_>> {
-    dy.chunks_exact(dy.len() / n).map(Deltas::Whole)
 }
 
 /// An input, the gradient of the weights, and that of the bias if it is wanted.
 type Params<'a> = (&'a [f32], &'a mut [f32], Option<&'a mut [f32]>);
 
 /// The gradients of the parameters, if wanted, and that of the input from the weights.
-fn run_backward<'a>(
+fn run_backward(
     level: Level,
     shape: &Conv2dShape,
-    deltas: impl Iterator<Item = Deltas<'a>>,
+    n: usize,
+    deltas: Deltas<'_>,
     params: Option<Params<'_>>,
     input: Option<(&[f32], &mut [f32])>,
     scratch: &mut [f32],
 ) {
     match points_of(shape) {
-        6 => Winograd::<6> { level, shape }.backward(deltas, params, input, scratch),
-        _ => Winograd::<8> { level, shape }.backward(deltas, params, input, scratch),
+        6 => Winograd::<6> { level, shape, n }.backward(deltas, params, input, scratch),
+        _ => Winograd::<8> { level, shape, n }.backward(deltas, params, input, scratch),
     }
 }
 
@@ -322,45 +317,37 @@ fn check(level: Level, shape: &Conv2dShape, n: usize, [x, w, y, scratch]: [&[f32
     check_len!(scratch, scratch_len(level, shape));
 }
 
-/// A convolution by values at `N` points.
+/// A convolution of some blocks by values at `N` points.
 struct Winograd<'a, const N: usize> {
     level: Level,
     shape: &'a Conv2dShape,
+    n: usize,
 }
 
 impl<const N: usize> Winograd<'_, N> {
-    fn forward<'a>(
-        &self,
-        x: &[f32],
-        w: &[f32],
-        outputs: Outputs<'_>,
-        sinks: impl Iterator<Item = Sink<'a>>,
-        scratch: &mut [f32],
-    ) {
+    fn forward(&self, x: &[f32], w: &[f32], outputs: Outputs<'_>, mut sink: Sink<'_>, scratch: &mut [f32]) {
         let (weights, scratch) = scratch.split_at_mut(N * self.weights_len());
         self.weight_values(w, weights);
         let can_be_blank = is_short(self.shape) && outputs.b.is_none_or(|b| b.contains(&0.0));
-        for (x, mut sink) in x.chunks_exact(self.x_block()).zip(sinks) {
-            for strip in strips(self.level.lanes(), self.shape) {
-                let (u, rest) = scratch.split_at_mut(N * strip.inputs.stride());
-                self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
-                let magnitudes = can_be_blank.then(|| {
-                    let to = (&mut *rest, Side::tile_beside as Spot);
-                    self.map::<_, N, TILE>(&Magnitudes, &strip.inputs, (x, Side::image), to);
-                    &*rest
-                });
-                let (u, w) = ((&*u, strip.inputs.stride()), (&*weights, self.weights_len()));
-                dispatch!(self.level, s => {
-                    let mut to = ToOutputs::<N> { strip: &strip, outputs: &outputs, magnitudes, sink: &mut sink };
-                    conv2d::forward_sums(self.level, &strip.column, strip.tiles).run(s, &mut AtPoints::new(u, w, N, &mut to));
-                });
-            }
+        for strip in self.strips() {
+            let (u, rest) = scratch.split_at_mut(N * strip.inputs.stride());
+            self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
+            let magnitudes = can_be_blank.then(|| {
+                let to = (&mut *rest, Side::tile_beside as Spot);
+                self.map::<_, N, TILE>(&Magnitudes, &strip.inputs, (x, Side::image), to);
+                &*rest
+            });
+            let (u, w) = ((&*u, strip.inputs.stride()), (&*weights, self.weights_len()));
+            dispatch!(self.level, s => {
+                let mut to = ToOutputs::<N> { strip: &strip, outputs: &outputs, magnitudes, sink: &mut sink };
+                conv2d::forward_sums(self.level, &strip.column, strip.tiles).run(s, &mut AtPoints::new(u, w, N, &mut to));
+            });
         }
     }
 
-    fn backward<'a>(
+    fn backward(
         &self,
-        deltas: impl Iterator<Item = Deltas<'a>>,
+        deltas: Deltas<'_>,
         mut params: Option<Params<'_>>,
         mut input: Option<(&[f32], &mut [f32])>,
         scratch: &mut [f32],
@@ -372,31 +359,32 @@ impl<const N: usize> Winograd<'_, N> {
             self.weight_values(w, weights);
             dx.fill(0.0);
         }
-        for (deltas, start) in deltas.zip((0..).step_by(self.x_block())) {
-            let block = start..start + self.x_block();
-            for strip in strips(self.level.lanes(), self.shape) {
-                let (u, z) = strip.split(scratch);
-                match &deltas {
-                    Deltas::Whole(dy) => {
-                        self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
-                    }
-                    Deltas::Pooled(gradients) => self.pooled_gradients(&strip, gradients, z),
+        for strip in self.strips() {
+            let (u, z) = strip.split(scratch);
+            match &deltas {
+                Deltas::Whole(dy) => {
+                    self.map::<_, TILE, N>(&OutputGradients, &strip.outputs, (dy, Side::image), (z, Side::values));
                 }
-                if let Some((x, _, db)) = &mut params {
-                    if let Some((db, sums)) = db.as_mut().zip(strip.outputs.planes(z).nth(SUMS)) {
-                        weights::bias(self.level, self.shape.out_c, sums, db);
-                    }
-                    self.map::<_, N, N>(&Inputs, &strip.inputs, (&x[block.clone()], Side::image), (u, Side::values));
-                    self.strip_params(&strip, u, z, gradients);
+                Deltas::Pooled(gradients) => self.pooled_gradients(&strip, gradients, z),
+            }
+            if let Some((x, _, db)) = &mut params {
+                if let Some((db, sums)) = db.as_mut().zip(strip.outputs.planes(z).nth(SUMS)) {
+                    weights::bias(self.level, self.shape.out_c, sums, db);
                 }
-                if let Some((_, dx)) = &mut input {
-                    self.strip_input(&strip, z, weights, &mut dx[block.clone()]);
-                }
+                self.map::<_, N, N>(&Inputs, &strip.inputs, (x, Side::image), (u, Side::values));
+                self.strip_params(&strip, u, z, gradients);
+            }
+            if let Some((_, dx)) = &mut input {
+                self.strip_input(&strip, z, weights, dx);
             }
         }
         if let Some((_, dw, _)) = &mut params {
             self.add_weight_gradients(gradients, dw);
         }
+    }
+
+    fn strips(&self) -> impl Iterator<Item = Strip> {
+        strips(self.level.lanes(), self.shape, self.n)
     }
 
     /// Adds to the gradients of the weights at all points, from the values of inputs and output gradients.
@@ -474,10 +462,6 @@ impl<const N: usize> Winograd<'_, N> {
     /// Weights at one point: a tap of each row.
     fn weights_len(&self) -> usize {
         self.shape.h.kernel * self.run()
-    }
-
-    fn x_block(&self) -> usize {
-        self.shape.x_len() * self.level.lanes()
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn is_two_by_two(shape: &Conv2dShape, pool: &Pool2dShape) -> bool {
     pool.is_partition() && halves(shape.h.output, &pool.h) && halves(shape.w.output, &pool.w)
 }
 
-/// Where the outputs of a block go.
+/// Where outputs go.
 pub(super) enum Sink<'a> {
     /// All of them.
     Whole(&'a mut [f32]),
@@ -59,9 +59,9 @@ pub(super) struct Windows {
 impl Windows {
     #[inline(always)]
     fn of(side: &Side, tile: usize, row: usize) -> Self {
-        let row = side.row(row);
-        let [pair, mean] = [row, row / 2].map(|row| (row * side.pairs() + tile * TILE / 2) * side.channels);
         let count = side.image(tile).present.end / 2;
+        let [row, tile] = side.place(tile, row);
+        let [pair, mean] = [row, row / 2].map(|row| (row * side.pairs() + tile * TILE / 2) * side.channels);
         Windows { count, channels: side.channels, pair, mean, is_upper: row.is_multiple_of(2) }
     }
 }
@@ -81,26 +81,39 @@ impl Pooled<'_> {
         channels: Range<usize>,
         outputs: impl Fn(usize) -> [S::V; TILE],
     ) {
-        let len = windows.count * windows.channels;
-        let signs = &mut self.signs[windows.pair..][..len];
-        let means = &mut self.y[windows.mean * S::LANES..][..len * S::LANES];
-        for channel in channels {
-            let y = outputs(channel);
-            for window in 0..TILE / 2 {
-                if window == windows.count {
-                    break;
-                }
-                let (left, right, at) = (y[2 * window], y[2 * window + 1], window * windows.channels + channel);
-                signs[at] = f32::from_bits(s.signs(left) | s.signs(right) << 16);
-                let mean = &mut means[at * S::LANES..][..S::LANES];
-                if windows.is_upper {
-                    s.store(s.add(left, right), mean);
-                } else {
-                    s.store(s.mul(s.add(s.add(s.load(mean), left), right), s.splat(0.25)), mean);
+        let Windows { count, channels: all, pair, mean, is_upper } = *windows;
+        let signs = &mut self.signs[pair..][..count * all];
+        let means = &mut self.y[mean * S::LANES..][..count * all * S::LANES];
+        let mut windows =
+            signs.chunks_exact_mut(all).zip(means.chunks_exact_mut(all * S::LANES)).map(|(signs, means)| {
+                let means = &mut means[channels.start * S::LANES..channels.end * S::LANES];
+                signs[channels.clone()].iter_mut().zip(means.chunks_exact_mut(S::LANES))
+            });
+        match [windows.next(), windows.next()] {
+            [Some(left), Some(right)] => {
+                for (channel, (left, right)) in channels.clone().zip(left.zip(right)) {
+                    let y = outputs(channel);
+                    keep(s, [y[0], y[1]], is_upper, left);
+                    keep(s, [y[2], y[3]], is_upper, right);
                 }
             }
+            [Some(left), None] => {
+                for (channel, left) in channels.clone().zip(left) {
+                    let y = outputs(channel);
+                    keep(s, [y[0], y[1]], is_upper, left);
+                }
+            }
+            _ => {}
         }
     }
+}
+
+/// Keeps the signs of two neighbours, and their sum or, with that of those above them, the mean of all.
+#[inline(always)]
+fn keep<S: Simd>(s: S, [left, right]: [S::V; 2], is_upper: bool, (sign, mean): (&mut f32, &mut [f32])) {
+    *sign = f32::from_bits(s.signs(left) | s.signs(right) << 16);
+    let sum = if is_upper { s.add(left, right) } else { s.mul(s.add(s.add(s.load(mean), left), right), s.splat(0.25)) };
+    s.store(sum, mean);
 }
 
 /// The gradients of means, and the signs that [`Pooled`] kept.
@@ -110,22 +123,25 @@ pub(super) struct Gradients<'a> {
 }
 
 impl Gradients<'_> {
-    /// The gradients before the ReLU of four neighbours, zero where the image has none.
+    /// The signs and the gradients of a window for every channel.
     #[inline(always)]
-    fn get<S: Simd>(&self, s: S, windows: &Windows, channel: usize) -> [S::V; TILE] {
-        let mut deltas = [s.splat(0.0); TILE];
-        for window in 0..TILE / 2 {
-            if window == windows.count {
-                break;
-            }
-            let at = window * windows.channels + channel;
-            let share = s.mul(s.load(&self.dy[(windows.mean + at) * S::LANES..]), s.splat(0.25));
-            let bits = self.signs[windows.pair + at].to_bits();
-            deltas[2 * window] = s.keep(bits, share);
-            deltas[2 * window + 1] = s.keep(bits >> 16, share);
-        }
-        deltas
+    fn window<'a, S: Simd>(
+        &'a self,
+        _: S,
+        windows: &Windows,
+        window: usize,
+    ) -> impl ExactSizeIterator<Item = (&'a f32, &'a [f32])> {
+        let (channels, first) = (windows.channels, window * windows.channels);
+        let dy = self.dy[(windows.mean + first) * S::LANES..][..channels * S::LANES].chunks_exact(S::LANES);
+        self.signs[windows.pair + first..][..channels].iter().zip(dy)
     }
+}
+
+/// The gradients before the ReLU of two neighbours.
+#[inline(always)]
+fn share<S: Simd>(s: S, (signs, dy): (&f32, &[f32])) -> [S::V; 2] {
+    let (bits, share) = (signs.to_bits(), s.mul(s.load(dy), s.splat(0.25)));
+    [s.keep(bits, share), s.keep(bits >> 16, share)]
 }
 
 impl<const N: usize> Winograd<'_, N> {
@@ -137,9 +153,19 @@ impl<const N: usize> Winograd<'_, N> {
                 let mut values = side.values(tile);
                 for row in 0..side.rows {
                     let windows = Windows::of(side, tile, row);
-                    give::<_, N>(s, side.channels, (&mut *z, &values), #[inline(always)] |channel| {
-                        OutputGradients.apply(s, channel, &gradients.get(s, &windows, channel))
-                    });
+                    let to = (&mut *z, &values);
+                    let left = gradients.window(s, &windows, 0);
+                    if windows.count == 1 {
+                        give::<_, _, N>(s, to, left, #[inline(always)] |left| {
+                            let [first, second] = share(s, left);
+                            OutputGradients.apply(s, 0, &[first, second, s.splat(0.0), s.splat(0.0)])
+                        });
+                    } else {
+                        give::<_, _, N>(s, to, left.zip(gradients.window(s, &windows, 1)), #[inline(always)] |(left, right)| {
+                            let ([first, second], [third, fourth]) = (share(s, left), share(s, right));
+                            OutputGradients.apply(s, 0, &[first, second, third, fourth])
+                        });
+                    }
                     values.at += values.row;
                 }
             }

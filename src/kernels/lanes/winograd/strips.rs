@@ -13,6 +13,13 @@ use crate::shape::{Axis, Conv2dShape};
 /// 64 Ki floats 88, with 256 Ki the same.
 const STRIP_LEN: usize = 144 * 1024;
 
+/// The same of a strip of several blocks: sums over all of them take fewer tiles of registers, but should not push out what
+/// is in the cache.
+const BLOCKS_LEN: usize = 64 * 1024;
+
+/// The most blocks of a strip.
+const MAX_BLOCKS: usize = 4;
+
 /// The least output rows of a strip: rows at its edges have values in two strips.
 const MIN_ROWS: usize = 8;
 
@@ -26,61 +33,74 @@ fn strip_len(lanes: usize, shape: &Conv2dShape, rows: &Axis) -> Option<usize> {
 
 /// Floats of the values of any strip.
 pub(super) fn checked_len(lanes: usize, shape: &Conv2dShape) -> Option<usize> {
-    let (rows, tiles) = strip_size(lanes, shape)?;
+    let Size { rows, tiles, blocks } = Size::of(lanes, shape)?;
     let (band, _) = shape.h.band(0..rows);
     // Further down, no padding takes the place of inputs.
     let longest = Axis { input: shape.h.input.min(band.input + band.before), ..band };
-    strip_len(lanes, shape, &longest)?.checked_mul(tiles)?.checked_add(2 * points_of(shape) * lanes)
+    let values = strip_len(lanes, shape, &longest)?.checked_mul(tiles)?.checked_mul(blocks)?;
+    values.checked_add(2 * points_of(shape) * lanes)
 }
 
-/// Output rows and tiles of a strip.
-fn strip_size(lanes: usize, shape: &Conv2dShape) -> Option<(usize, usize)> {
-    let (rows, tiles) = (shape.h.output, shape.w.output.div_ceil(TILE));
-    let len = strip_len(lanes, shape, &shape.h)?;
-    let bands = len.div_ceil(STRIP_LEN).min(rows.div_ceil(MIN_ROWS));
-    Some((rows.div_ceil(bands), (STRIP_LEN / len).clamp(1, tiles)))
+/// The size of a strip: output rows, tiles of a row, and blocks.
+struct Size {
+    rows: usize,
+    tiles: usize,
+    blocks: usize,
 }
 
-/// The strips of a block, from the top.
-pub(super) fn strips(lanes: usize, shape: &Conv2dShape) -> impl Iterator<Item = Strip> {
+impl Size {
+    fn of(lanes: usize, shape: &Conv2dShape) -> Option<Self> {
+        let (rows, tiles) = (shape.h.output, shape.w.output.div_ceil(TILE));
+        let len = strip_len(lanes, shape, &shape.h)?;
+        let bands = len.div_ceil(STRIP_LEN).min(rows.div_ceil(MIN_ROWS));
+        let blocks = (BLOCKS_LEN / len / tiles).clamp(1, MAX_BLOCKS);
+        Some(Size { rows: rows.div_ceil(bands), tiles: (STRIP_LEN / len).clamp(1, tiles), blocks })
+    }
+}
+
+/// The strips of `n` blocks, those of a block from the top.
+pub(super) fn strips(lanes: usize, shape: &Conv2dShape, n: usize) -> impl Iterator<Item = Strip> {
     let (shape, points, all_tiles) = (*shape, points_of(shape), shape.w.output.div_ceil(TILE));
-    let (rows, tiles) = strip_size(lanes, &shape).expect("a convolution that is supported");
-    (0..shape.h.output).step_by(rows).flat_map(move |row| {
+    let Size { rows, tiles, blocks } = Size::of(lanes, &shape).expect("a convolution that is supported");
+    let parts = move |block| {
+        let blocks = blocks.min(n - block);
+        let parts = (0..shape.h.output).step_by(rows);
+        parts.flat_map(move |row| (0..all_tiles).step_by(tiles).map(move |tile| (block, blocks, row, tile)))
+    };
+    (0..n).step_by(blocks).flat_map(parts).map(move |(block, blocks, row, tile)| {
         let (band, first_row) = shape.h.band(row..shape.h.output.min(row + rows));
-        (0..all_tiles).step_by(tiles).map(move |tile| {
-            let tiles = tile..all_tiles.min(tile + tiles);
-            let Axis { input: width, before, .. } = shape.w;
-            Strip {
-                column: shape.column(band),
-                tiles: tiles.len(),
-                inputs: Side {
-                    lanes,
-                    points,
-                    tiles: tiles.clone(),
-                    first_row,
-                    rows: band.input,
-                    channels: shape.in_c,
-                    width,
-                    before,
-                    most: points,
-                },
-                outputs: Side {
-                    lanes,
-                    points,
-                    tiles,
-                    first_row: row,
-                    rows: band.output,
-                    channels: shape.out_c,
-                    width: shape.w.output,
-                    before: 0,
-                    most: TILE,
-                },
-            }
-        })
+        // There are several blocks only where all tiles are in a strip.
+        let tiles = tile..(all_tiles * blocks).min(tile + tiles * blocks);
+        let Axis { input: width, before, .. } = shape.w;
+        let inputs = Side {
+            lanes,
+            points,
+            block,
+            tiles: tiles.clone(),
+            all_tiles,
+            first_row,
+            rows: band.input,
+            height: shape.h.input,
+            channels: shape.in_c,
+            width,
+            before,
+            most: points,
+        };
+        let outputs = Side {
+            first_row: row,
+            rows: band.output,
+            height: shape.h.output,
+            channels: shape.out_c,
+            width: shape.w.output,
+            before: 0,
+            most: TILE,
+            ..inputs.clone()
+        };
+        Strip { column: shape.column(band), tiles: tiles.len(), inputs, outputs }
     })
 }
 
-/// Some tiles of some output rows.
+/// Some tiles of some output rows, or all tiles of some blocks.
 pub(super) struct Strip {
     /// One column of it.
     pub column: Conv2dShape,
@@ -98,12 +118,18 @@ impl Strip {
 }
 
 /// What a strip covers of an image, on one side of the convolution.
+#[derive(Clone)]
 pub(super) struct Side {
     lanes: usize,
     points: usize,
+    /// The first block.
+    block: usize,
+    /// Those of the first block, and after all of it, those of the ones that follow.
     pub tiles: Range<usize>,
+    all_tiles: usize,
     first_row: usize,
     pub rows: usize,
+    height: usize,
     pub channels: usize,
     /// Columns of the image, and of the padding before.
     width: usize,
@@ -116,9 +142,14 @@ pub(super) struct Side {
 pub(super) type Spot = fn(&Side, usize) -> Vectors;
 
 impl Side {
-    /// Where in the image a row of the strip is.
-    pub fn row(&self, row: usize) -> usize {
-        self.first_row + row
+    /// The row of a strip among those of all blocks, and the tile in that row.
+    #[inline(always)]
+    pub fn place(&self, mut tile: usize, row: usize) -> [usize; 2] {
+        let mut block = self.block;
+        while tile >= self.all_tiles {
+            (block, tile) = (block + 1, tile - self.all_tiles);
+        }
+        [block * self.height + self.first_row + row, tile]
     }
 
     /// Pairs of columns of the image.
@@ -128,10 +159,11 @@ impl Side {
 
     /// The columns of a tile.
     pub fn image(&self, tile: usize) -> Vectors {
+        let [row, tile] = self.place(tile, 0);
         let (start, step) = (tile * TILE, self.channels * self.lanes);
         let present = self.before.saturating_sub(start)..self.most.min(self.width + self.before - start);
         let col = start + present.start - self.before;
-        let at = (self.first_row * self.width + col) * step;
+        let at = (row * self.width + col) * step;
         Vectors { present, at, step, row: self.width * step, col: self.lanes }
     }
 
@@ -175,7 +207,7 @@ mod tests {
     fn large_images_take_several_strips() {
         let strips = |(h, w, c), filters, window: &Window| {
             let shape = Conv2dShape::new(Shape::hwc(h, w, c), filters, 1, window).unwrap();
-            let (rows, tiles) = strip_size(8, &shape).unwrap();
+            let Size { rows, tiles, .. } = Size::of(8, &shape).unwrap();
             (shape.h.output.div_ceil(rows), shape.w.output.div_ceil(TILE).div_ceil(tiles), is_short(&shape))
         };
         let tall = strips((150, 9, 40), 24, &Window { stride: (2, 1).into(), ..Window::new((5, 3)) });

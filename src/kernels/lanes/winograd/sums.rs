@@ -66,8 +66,10 @@ impl<const N: usize> ToOutputs<'_, '_, N> {
     #[inline(always)]
     fn put<S: Simd>(&mut self, s: S, tile: &Tile, values: &Values) {
         let ToOutputs { strip, outputs, magnitudes, sink } = self;
-        let channels = tile.channel + tile.old_channels..tile.channel + tile.channels;
-        for pixel in tile.old_pixels..tile.pixels {
+        let (first, pixels) = (tile.channel, tile.pixels);
+        let channels = first + tile.old_channels..first + tile.channels;
+        let outputs = Outputs { ..**outputs };
+        for pixel in tile.old_pixels..pixels {
             let [block, row] = tile.place(pixel);
             let blank = magnitudes.map(
                 #[inline(always)]
@@ -80,7 +82,7 @@ impl<const N: usize> ToOutputs<'_, '_, N> {
                 channels.clone(),
                 #[inline(always)]
                 |channel| {
-                    let values = values.get::<S, N>(s, (channel - tile.channel) * tile.pixels + pixel);
+                    let values = values.get::<S, N>(s, (channel - first) * pixels + pixel);
                     let mut y = outputs.apply(s, channel, &values);
                     if let Some(blank) = &blank
                         && outputs.b.is_none_or(|b| b[channel] == 0.0)
