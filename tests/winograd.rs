@@ -166,6 +166,41 @@ fn an_unsupported_convolution_is_refused() {
 }
 
 /// Images whose left and right thirds are empty, through filters that no bias lifts off zero.
+/// What goes through together, goes through as it would alone.
+#[test]
+fn blocks_have_the_bits_of_each_by_itself() {
+    for (h, w, c, conv) in
+        [(12, 12, 6, Conv2d::new(16, 5)), (9, 7, 1, Conv2d::new(3, 3).same()), (28, 28, 1, Conv2d::new(6, 5))]
+    {
+        let shape = conv.shape(Shape::hwc(h, w, c)).unwrap();
+        let (mut rng, n) = (Rng::new(Seed(8), 0), 5);
+        let weights = Tensor::floats(shape.w_len(), 1.0, &mut rng);
+        for level in Level::available() {
+            let [x_len, y_len] = [shape.x_len(), shape.y_len()].map(|len| len * level.lanes());
+            let [x, dy] = [x_len, y_len].map(|len| Tensor::floats(n * len, 1.0, &mut rng));
+            let scratch_len = winograd::scratch_len(level, &shape);
+            let forward = |n: usize, x: &[f32]| {
+                overwritten(n * y_len, |y| {
+                    with_scratch(scratch_len, |scratch| {
+                        winograd::forward(level, &shape, n, x, &weights, None, 0.0, y, scratch);
+                    });
+                })
+            };
+            let backward = |n: usize, dy: &[f32]| {
+                overwritten(n * x_len, |dx| {
+                    with_scratch(scratch_len, |scratch| {
+                        winograd::backward_input(level, &shape, n, dy, &weights, dx, scratch);
+                    });
+                })
+            };
+            let alone: Vec<f32> = x.chunks(x_len).flat_map(|x| forward(1, x).to_vec()).collect();
+            assert!(forward(n, &x)[..] == alone[..], "{level}: output of {shape:?}");
+            let alone: Vec<f32> = dy.chunks(y_len).flat_map(|dy| backward(1, dy).to_vec()).collect();
+            assert!(backward(n, &dy)[..] == alone[..], "{level}: input gradient of {shape:?}");
+        }
+    }
+}
+
 #[test]
 fn nothing_comes_from_nothing_in_short_sums() {
     for (w, c, conv) in [
@@ -175,24 +210,27 @@ fn nothing_comes_from_nothing_in_short_sums() {
         (18, 5, Conv2d::new(1, 3)),
     ] {
         let shape = conv.shape(Shape::hwc(9, w, c)).unwrap();
-        let empty = |col: usize| col < w / 3 || col >= w - w / 3;
+        // Two thirds of each row, in every block others.
+        let (n, third) = (5, w / 3);
+        let empty = |block: usize, col: usize| (col + block * third + third) % w < 2 * third;
         let mut rng = Rng::new(Seed(7), 0);
         let weights = Tensor::floats(shape.w_len(), 1.0, &mut rng);
         for level in Level::available() {
-            let pixel = |i: usize| if empty(i / (c * level.lanes()) % w) { 0.0 } else { rng.symmetric(1.0) };
-            let x = Tensor::collect((0..shape.x_len() * level.lanes()).map(pixel));
+            let [x_len, y_len] = [shape.x_len(), shape.y_len()].map(|len| len * level.lanes());
+            let pixel = |i: usize| if empty(i / x_len, i / (c * level.lanes()) % w) { 0.0 } else { rng.symmetric(1.0) };
+            let x = Tensor::collect((0..n * x_len).map(pixel));
             for bias in [None, Some(0.0), Some(0.5)] {
                 let b = Tensor::filled(shape.out_c(), bias.unwrap_or(0.0));
-                let y = overwritten(shape.y_len() * level.lanes(), |y| {
+                let y = overwritten(n * y_len, |y| {
                     let b = bias.is_some().then_some(&b[..]);
                     with_scratch(winograd::scratch_len(level, &shape), |scratch| {
-                        winograd::forward(level, &shape, 1, &x, &weights, b, f32::NEG_INFINITY, y, scratch);
+                        winograd::forward(level, &shape, n, &x, &weights, b, f32::NEG_INFINITY, y, scratch);
                     });
                 });
                 let zeros = y.chunks(shape.out_c() * level.lanes()).enumerate().filter(|&(pixel, _)| {
-                    let ow = shape.w().output();
-                    let taps = 0..shape.w().kernel();
-                    taps.filter_map(|k| shape.w().position(pixel % ow, k)).all(empty)
+                    let (ow, taps) = (shape.w().output(), 0..shape.w().kernel());
+                    let block = pixel / (shape.h().output() * ow);
+                    taps.filter_map(|k| shape.w().position(pixel % ow, k)).all(|col| empty(block, col))
                 });
                 let (mut count, b) = (0, bias.unwrap_or(0.0));
                 for (pixel, y) in zeros {

@@ -129,7 +129,8 @@ pub(super) fn give<S: Simd, T, const O: usize>(
     for from in from.take(cols) {
         for (o, v) in map(from).into_iter().enumerate() {
             let at = at + o * step;
-            // SAFETY: The vector is that of a column, so that it ends within `y` by the assertion above.
+            // SAFETY: The vector is that of one of `cols` columns, since no more are taken whatever `len` says, so that it ends
+            // within `y` by the assertion above.
             s.store(v, unsafe { y.get_unchecked_mut(at..at + S::LANES) });
         }
         at = at.wrapping_add(col);

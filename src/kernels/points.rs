@@ -187,6 +187,7 @@ pub(super) fn outputs<S: Simd, const N: usize>(s: S, start: S::V, values: &[S::V
 }
 
 /// `max(floor, b[channel] + y)` of a tile's outputs `y` from their values.
+#[derive(Clone, Copy)]
 pub(super) struct Outputs<'a> {
     pub b: Option<&'a [f32]>,
     pub floor: f32,

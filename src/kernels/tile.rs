@@ -196,8 +196,11 @@ unsafe fn gather_unchecked<S: Simd, const C: usize, const P: usize>(
     }
 }
 
-/// Floats from an output or its first number to the next from which on the CPU does not foresee them.
+/// Floats from an output to the next from which on the CPU does not foresee them.
 const FAR: usize = 128;
+
+/// Numbers of an output that follow each other from which on they are asked for ahead, and the most that are: the CPU foresees more.
+const AHEAD: [usize; 2] = [128, 256];
 
 /// Floats of a cache line.
 pub(super) const LINE: usize = 16;
@@ -237,9 +240,10 @@ pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
         #[inline(always)]
         || {
             let [outer, middle, inner] = *dims;
-            // Numbers that follow each other for long.
-            let lines = match terms.loops {
-                [Steps { count: 1, .. }, Steps { count: 1, .. }, Steps { count, .. }] if count >= FAR => count,
+            let ahead = match terms.loops {
+                [Steps { count: 1, .. }, Steps { count: 1, .. }, Steps { count, .. }] if count >= AHEAD[0] => {
+                    count.min(AHEAD[1])
+                }
                 _ => 0,
             };
             for i in 0..outer.count {
@@ -250,10 +254,16 @@ pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
                         // What the next tile takes would be waited for.
                         for p in P..2 * P {
                             if inner.y >= FAR {
-                                s.prefetch(y.as_ptr().wrapping_add(y_at + p * inner.y + channels - 1));
+                                s.prefetch(
+                                    y.as_ptr().wrapping_add(y_at + channels - 1).wrapping_add(p.wrapping_mul(inner.y)),
+                                );
                             }
-                            for line in (0..lines).step_by(LINE) {
-                                s.prefetch(w.as_ptr().wrapping_add(terms.w + w_at + p * inner.x + line));
+                            for line in (0..ahead).step_by(LINE) {
+                                s.prefetch(
+                                    w.as_ptr()
+                                        .wrapping_add(terms.w + w_at + line)
+                                        .wrapping_add(p.wrapping_mul(inner.x)),
+                                );
                             }
                         }
                         let mut sums = [bias; P];
@@ -399,10 +409,12 @@ impl<'a, S: Simd> Products<'a, S> {
         Products { s, x, dy, walk, terms, channels }
     }
 
+    #[inline(always)]
     pub fn terms(&self) -> usize {
         self.terms
     }
 
+    #[inline(always)]
     pub fn channels(&self) -> usize {
         self.channels
     }
@@ -446,15 +458,20 @@ impl<'a, S: Simd> Products<'a, S> {
 /// and 1 must be among them.
 #[inline(always)]
 pub(super) fn best_size<const N: usize>(n: usize, sizes: [usize; N]) -> usize {
-    // A tile costs its size and, in loads and the like, about one more.
-    let cost = |size: usize| n.div_ceil(size) * (size + 1);
-    let better =
-        |best: usize, size: usize| if size <= n && (best > n || cost(size) < cost(best)) { size } else { best };
+    let better = |best: usize, size: usize| {
+        if size <= n && (best > n || cost(n, size) < cost(n, best)) { size } else { best }
+    };
     let mut best = sizes[0];
     for size in sizes {
         best = better(best, size);
     }
     best
+}
+
+/// The work of tiles of `size` that cover `n`: each costs its size and, in loads and the like, about one more.
+#[inline(always)]
+pub(super) fn cost(n: usize, size: usize) -> usize {
+    n.div_ceil(size) * (size + 1)
 }
 
 /// Where tiles of `size` start that cover `n`, the last one as far back as it must.
@@ -508,5 +525,27 @@ mod tests {
         crate::simd::dispatch!(crate::simd::Level::scalar(), s => {
             Products::new(s, &x, &dy, walk, 1, 1);
         });
+    }
+
+    #[test]
+    fn products_lie_within_what_there_is() {
+        let walk =
+            Walk { blocks: 1, rows: 1, cols: 2, x_block: 0, dy_block: 0, x_row: 0, x_col: 8, dy_row: 0, dy_col: 16 };
+        let (x, dy) = ([1.0; 32], [2.0; 32]);
+        let refuses = |terms, channels| {
+            let new = || crate::simd::dispatch!(crate::simd::Level::scalar(), s => _ = Products::new(s, &x, &dy, walk, terms, channels));
+            std::panic::catch_unwind(new).is_err()
+        };
+        assert!(!refuses(3, 2) && refuses(4, 2) && refuses(3, 3) && refuses(usize::MAX, 1));
+        let refuses = |term, channel| {
+            let sums = || {
+                crate::simd::dispatch!(crate::simd::Level::scalar(), s => {
+                    let sums = Products::new(s, &x, &dy, walk, 3, 2).correlate::<2, 1>(term, channel);
+                    assert!(sums.iter().all(|sums| s.sum(sums[0]) == 32.0));
+                })
+            };
+            std::panic::catch_unwind(sums).is_err()
+        };
+        assert!(!refuses(1, 1) && refuses(2, 1) && refuses(1, 2));
     }
 }

@@ -127,6 +127,7 @@ pub fn dense() -> Vec<Case<DenseShape>> {
         case("wide", 2, (7, 333)),
         case("one_sample", 1, (100, 64)),
         case("tall_batch", 300, (9, 5)),
+        case("tall_batch_of_many", 300, (13, 24)),
         case("long_sum", 3, (2500, 3)),
     ]
 }

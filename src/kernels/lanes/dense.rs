@@ -123,8 +123,9 @@ pub(crate) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    fn parts(self) -> impl Iterator<Item = &'a [f32]> {
-        self.values.chunks(self.stride)
+    /// Parts of so many blocks.
+    fn parts(self, blocks: usize) -> impl Iterator<Item = Self> {
+        self.values.chunks(blocks.saturating_mul(self.stride)).map(move |values| Blocks { values, ..self })
     }
 }
 
@@ -135,10 +136,8 @@ const COLUMN: usize = 1024;
 /// Adds the products of inputs `x[in][lane]` and rows of the output gradient, summed over all samples, to `dw[in][out]`.
 pub(crate) fn add_products(level: Level, outputs: usize, x: Blocks<'_>, rows: Blocks<'_>, dw: &mut [f32]) {
     let blocks = COLUMN / (level.lanes() * level.lanes());
-    let parts = x.values.chunks(blocks * x.stride).zip(rows.values.chunks(blocks * rows.stride));
     dispatch!(level, s => {
-        for (x_values, rows_values) in parts {
-            let (x, rows) = (Blocks { values: x_values, ..x }, Blocks { values: rows_values, ..rows });
+        for (x, rows) in x.parts(blocks).zip(rows.parts(blocks)) {
             outer(s, outputs, x, rows, dw);
         }
     })
@@ -173,9 +172,6 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
     dw: &mut [f32],
 ) {
     let (blocks, row) = (x.values.len().div_ceil(x.stride), outputs.next_multiple_of(S::LANES));
-    if blocks == 0 {
-        return;
-    }
     let loops = [
         Steps { count: blocks, x: rows.stride as isize, w: x.stride },
         Steps { count: 1, x: 0, w: 0 },
@@ -207,8 +203,8 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
 /// Adds rows of the output gradient, from output `first` on, summed over all samples, to `db`.
 pub(crate) fn add_bias(level: Level, outputs: usize, first: usize, rows: Blocks<'_>, db: &mut [f32]) {
     let row = row_len(level, outputs);
-    for rows in rows.parts() {
-        for row in rows[..row * level.lanes()].chunks_exact(row) {
+    for rows in rows.parts(1) {
+        for row in rows.values[..row * level.lanes()].chunks_exact(row) {
             update::add(level, &row[first..][..db.len()], db);
         }
     }

@@ -75,14 +75,17 @@ impl Dim {
     }
 }
 
-/// Neighbouring outputs in parts for which there are tiles: with eight lanes few of them, in which it tells, are whole tiles of
-/// six and, of a rest of at most four, one of four, which takes two thirds of the time. Parts may overlap.
+/// The sizes of tiles with vectors of eight lanes.
+const SIZES: [usize; 5] = [6, 5, 4, 2, 1];
+
+/// Neighbouring outputs of a panel in parts, which may overlap: where it saves a twentieth, of tiles of six and one of four.
 #[inline(always)]
-fn cuts<S: Simd>(count: usize) -> impl Iterator<Item = Range<usize>> {
-    let rest = count % 6;
-    let whole =
-        if S::LANES == 8 && (7..=32).contains(&count) && (1..=4).contains(&rest) { count - rest } else { count };
-    std::iter::once(0..whole).chain((whole < count).then(|| count - 4..count))
+fn cuts<S: Simd>(count: usize, is_wide: bool) -> impl Iterator<Item = Range<usize>> {
+    let (whole, rest) = (count - count % 6, count % 6);
+    let (parts, one) = (tile::cost(whole, 6) + tile::cost(4, 4), tile::cost(count, best_size(count, SIZES)));
+    let pays = S::LANES == 8 && is_wide && whole > 0 && (1..=4).contains(&rest) && 20 * parts <= 19 * one;
+    let first = if pays { whole } else { count };
+    std::iter::once(0..first).chain(pays.then(|| count - 4..count))
 }
 
 /// Outputs with the same taps: a box of them, and where their terms and sums lie.
@@ -131,13 +134,14 @@ impl Block {
     #[inline(always)]
     pub fn write_at_once<S: Simd>(&self, s: S, x: &[f32], panels: Panels<'_>, affine: Affine<'_>, y: &mut [f32]) {
         for panel in panels.iter(S::LANES) {
-            for outputs in cuts::<S>(self.dims[2].count) {
+            let is_wide = panel.width > S::LANES;
+            for outputs in cuts::<S>(self.dims[2].count, is_wide) {
                 let mut part = *self;
                 let [x_start, y_start] =
                     Dim::part(&mut part.dims, [0..self.dims[0].count, 0..self.dims[1].count, outputs]);
                 part.x += x_start;
                 part.y += y_start;
-                if panel.width > S::LANES {
+                if is_wide {
                     part.panel::<S, VECTORS>(s, x, &panel, affine, y);
                 } else {
                     part.panel::<S, 1>(s, x, &panel, affine, y);
@@ -163,7 +167,7 @@ impl Block {
         } else if V == 1 && count >= 12 && 4 * count.next_multiple_of(12) <= 5 * count {
             self.tiles::<S, 12, 1>(s, x, panel, affine, y);
         } else {
-            match best_size(count, [6, 5, 4, 2, 1]) {
+            match best_size(count, SIZES) {
                 6 => self.tiles::<S, 6, V>(s, x, panel, affine, y),
                 5 => self.tiles::<S, 5, V>(s, x, panel, affine, y),
                 4 => self.tiles::<S, 4, V>(s, x, panel, affine, y),
@@ -377,17 +381,20 @@ mod tests {
 
     #[test]
     fn cuts_cover_all_outputs_with_tiles_that_there_are() {
-        fn of<S: Simd>(_: S, count: usize) -> Vec<Range<usize>> {
-            cuts::<S>(count).collect()
+        fn of<S: Simd>(_: S, count: usize, is_wide: bool) -> Vec<Range<usize>> {
+            cuts::<S>(count, is_wide).collect()
         }
+        let parts = |count, is_wide| dispatch!(Level::scalar(), s => of(s, count, is_wide));
         for count in 1..100 {
-            let parts = dispatch!(Level::scalar(), s => of(s, count));
+            let parts = parts(count, true);
             assert_eq!((parts[0].start, parts[parts.len() - 1].end), (0, count));
             if let [whole, rest] = &parts[..] {
                 assert!(whole.len().is_multiple_of(6) && rest.len() == 4 && rest.start <= whole.end, "{parts:?}");
             }
         }
-        let of_28 = dispatch!(Level::scalar(), s => of(s, 28));
-        assert_eq!(of_28, [0..24, 24..28]);
+        assert_eq!(parts(28, true), [0..24, 24..28]);
+        for (count, is_wide) in [(28, false), (30, true), (8, true), (25, true), (64, true)] {
+            assert_eq!(parts(count, is_wide).len(), 1, "{count}");
+        }
     }
 }

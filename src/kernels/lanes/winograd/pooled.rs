@@ -84,23 +84,23 @@ impl Pooled<'_> {
         let Windows { count, channels: all, pair, mean, is_upper } = *windows;
         let signs = &mut self.signs[pair..][..count * all];
         let means = &mut self.y[mean * S::LANES..][..count * all * S::LANES];
-        let mut windows =
+        let mut places =
             signs.chunks_exact_mut(all).zip(means.chunks_exact_mut(all * S::LANES)).map(|(signs, means)| {
                 let means = &mut means[channels.start * S::LANES..channels.end * S::LANES];
                 signs[channels.clone()].iter_mut().zip(means.chunks_exact_mut(S::LANES))
             });
-        match [windows.next(), windows.next()] {
+        match [places.next(), places.next()] {
             [Some(left), Some(right)] => {
                 for (channel, (left, right)) in channels.clone().zip(left.zip(right)) {
                     let y = outputs(channel);
-                    keep(s, [y[0], y[1]], is_upper, left);
-                    keep(s, [y[2], y[3]], is_upper, right);
+                    put_window(s, [y[0], y[1]], is_upper, left);
+                    put_window(s, [y[2], y[3]], is_upper, right);
                 }
             }
             [Some(left), None] => {
                 for (channel, left) in channels.clone().zip(left) {
                     let y = outputs(channel);
-                    keep(s, [y[0], y[1]], is_upper, left);
+                    put_window(s, [y[0], y[1]], is_upper, left);
                 }
             }
             _ => {}
@@ -108,9 +108,9 @@ impl Pooled<'_> {
     }
 }
 
-/// Keeps the signs of two neighbours, and their sum or, with that of those above them, the mean of all.
+/// Writes the signs of two neighbours, and their sum or, with that of those above them, the mean of all.
 #[inline(always)]
-fn keep<S: Simd>(s: S, [left, right]: [S::V; 2], is_upper: bool, (sign, mean): (&mut f32, &mut [f32])) {
+fn put_window<S: Simd>(s: S, [left, right]: [S::V; 2], is_upper: bool, (sign, mean): (&mut f32, &mut [f32])) {
     *sign = f32::from_bits(s.signs(left) | s.signs(right) << 16);
     let sum = if is_upper { s.add(left, right) } else { s.mul(s.add(s.add(s.load(mean), left), right), s.splat(0.25)) };
     s.store(sum, mean);
@@ -140,8 +140,8 @@ impl Gradients<'_> {
 /// The gradients before the ReLU of two neighbours.
 #[inline(always)]
 fn share<S: Simd>(s: S, (signs, dy): (&f32, &[f32])) -> [S::V; 2] {
-    let (bits, share) = (signs.to_bits(), s.mul(s.load(dy), s.splat(0.25)));
-    [s.keep(bits, share), s.keep(bits >> 16, share)]
+    let (bits, quarter) = (signs.to_bits(), s.mul(s.load(dy), s.splat(0.25)));
+    [s.keep(bits, quarter), s.keep(bits >> 16, quarter)]
 }
 
 impl<const N: usize> Winograd<'_, N> {

@@ -68,14 +68,15 @@ impl<const N: usize> ToOutputs<'_, '_, N> {
         let ToOutputs { strip, outputs, magnitudes, sink } = self;
         let (first, pixels) = (tile.channel, tile.pixels);
         let channels = first + tile.old_channels..first + tile.channels;
-        let outputs = Outputs { ..**outputs };
+        // A copy, for what is read through a reference could change with every write.
+        let outputs = **outputs;
         for pixel in tile.old_pixels..pixels {
-            let [block, row] = tile.place(pixel);
+            let [index, row] = tile.place(pixel);
             let blank = magnitudes.map(
                 #[inline(always)]
-                |magnitudes| strip.blank(s, block, row, magnitudes),
+                |magnitudes| strip.blank(s, index, row, magnitudes),
             );
-            let place = (&strip.outputs, strip.outputs.tiles.start + block, row);
+            let place = (&strip.outputs, strip.outputs.tiles.start + index, row);
             sink.put(
                 s,
                 place,
@@ -117,8 +118,8 @@ impl<const N: usize> ToInputGradients<'_, N> {
     #[inline(always)]
     fn add<S: Simd>(&mut self, s: S, tile: &Tile, values: &Values) {
         for pixel in tile.old_pixels..tile.pixels {
-            let [block, row] = tile.place(pixel);
-            let vectors = self.side.image(self.side.tiles.start + block);
+            let [index, row] = tile.place(pixel);
+            let vectors = self.side.image(self.side.tiles.start + index);
             let first = vectors.at + row * vectors.row;
             for new in tile.old_channels..tile.channels {
                 let channel = tile.channel + new;
