@@ -23,8 +23,9 @@ const FLOORS: [&[&str]; 8] = [
 const REFERENCE: (&str, [&str; 2]) = ("reference", ["layer", "shape"]);
 
 /// The files with unsafe code.
-const UNSAFE: [&str; 6] = [
+const UNSAFE: [&str; 7] = [
     "src/kernels/by_lane.rs",
+    "src/kernels/correlate.rs",
     "src/kernels/maps.rs",
     "src/kernels/nhwc/gemm.rs",
     "src/kernels/tile.rs",

@@ -18,6 +18,7 @@
 pub mod activation;
 mod by_lane;
 pub mod cast;
+mod correlate;
 pub mod cross_entropy;
 pub mod lanes;
 mod maps;

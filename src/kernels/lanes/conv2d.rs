@@ -14,8 +14,8 @@
 use super::gather::{Direct, Gather};
 use super::weights;
 use crate::kernels::check_len;
+use crate::kernels::correlate::{Products, Walk};
 use crate::kernels::taps::{Run, Side, meeting, runs};
-use crate::kernels::tile::{Products, Walk};
 use crate::shape::{Axis, Conv2dShape, batch_len};
 use crate::simd::{Level, Simd, dispatch};
 

@@ -1,7 +1,8 @@
 //! Parameter gradients: products of inputs and output gradients, summed over pixels, then over lanes.
 
 use crate::kernels::check_len;
-use crate::kernels::tile::{Products, SQUARE, Square, best_size, starts};
+use crate::kernels::correlate::Products;
+use crate::kernels::tile::{SQUARE, Square, best_size, starts};
 use crate::simd::{Level, Simd, dispatch};
 
 /// Adds the sums of products over pixels and lanes to `dw[term][channel]`; terms lie `row` apart.
