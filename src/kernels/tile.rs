@@ -103,7 +103,7 @@ pub(super) struct Values([f32; MAX_VALUES]);
 const MAX_POINTS: usize = 8;
 
 /// The most sums of a tile.
-const MAX_SUMS: usize = 24;
+pub(super) const MAX_SUMS: usize = 24;
 
 /// All points of the largest tile of the widest vectors.
 const MAX_VALUES: usize = MAX_POINTS * MAX_SUMS * MAX_LANES;
@@ -279,9 +279,12 @@ pub(super) fn gather_box<S: Simd, const P: usize, const V: usize>(
                                 store_all(s, floor, sums, unsafe { y.get_unchecked_mut(at..at + V * S::LANES) });
                             }
                         } else {
-                            for (p, sums) in sums.iter().enumerate() {
-                                let mut padded = [0.0; 2 * MAX_LANES];
-                                store_all(s, floor, sums, &mut padded);
+                            // All of them, so that no sum is looked up in memory.
+                            let mut padded = [[0.0; 2 * MAX_LANES]; P];
+                            for (sums, padded) in sums.iter().zip(&mut padded) {
+                                store_all(s, floor, sums, padded);
+                            }
+                            for (p, padded) in padded.iter().enumerate() {
                                 copy(&padded[..channels], &mut y[y_at + p * inner.y..][..channels]);
                             }
                         }

@@ -10,7 +10,7 @@
 //! | `scratch` | [`scratch_len`] |
 
 use super::conv2d;
-use crate::kernels::tile::{self, Steps, Terms, best_size, starts};
+use crate::kernels::tile::{self, MAX_SUMS, Steps, Terms, best_size, starts};
 use crate::kernels::{check_len, update};
 use crate::shape::{DenseShape, batch_len};
 use crate::simd::{Level, MAX_LANES, Simd, dispatch};
@@ -188,12 +188,15 @@ fn outer_tiles<S: Simd, const C: usize, const P: usize>(
                 tile::add(s, &sums, &mut dw[input * outputs + from..], [outputs, S::LANES]);
                 continue;
             }
+            // Through memory, where a tile of any part of them can be looked up.
+            let mut values = [0.0; MAX_SUMS * MAX_LANES];
+            tile::add(s, &sums, &mut values, [P * S::LANES, S::LANES]);
             // What lies before the new ones had its turn in the tile before.
             for c in new_input - input..C {
-                for (p, &sum) in sums[c].iter().enumerate().skip(new_vector - vector) {
-                    let at = (vector + p) * S::LANES;
-                    let dw = &mut dw[(input + c) * outputs..][at..outputs.min(at + S::LANES)];
-                    s.store_cut(s.add(s.load_padded(dw, 0.0), sum), dw);
+                let at = new_vector * S::LANES..outputs.min(from + P * S::LANES);
+                let sums = &values[c * P * S::LANES..][at.start - from..at.end - from];
+                for (dw, sum) in dw[(input + c) * outputs..][at].iter_mut().zip(sums) {
+                    *dw += sum;
                 }
             }
         }
