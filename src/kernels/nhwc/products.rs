@@ -122,12 +122,15 @@ impl Block {
         let source = block.dims.iter().filter(|dim| dim.count > 1).map(|dim| dim.x).min().unwrap_or(0);
         let band = (BAND_LEN / (source + VECTORS * S::LANES)).max(LEAST_BAND);
         for outputs in parts(block.dims.map(|dim| dim.count), band) {
-            let mut band = block;
-            let [x_start, y_start] = Dim::part(&mut band.dims, outputs);
-            band.x += x_start;
-            band.y += y_start;
-            band.write_at_once(s, x, panels, affine, y);
+            block.part(outputs).write_at_once(s, x, panels, affine, y);
         }
+    }
+
+    /// These outputs of the box.
+    #[inline(always)]
+    fn part(mut self, outputs: [Range<usize>; 3]) -> Self {
+        let [x_start, y_start] = Dim::part(&mut self.dims, outputs);
+        Block { x: self.x + x_start, y: self.y + y_start, ..self }
     }
 
     /// The same where all that is read and written fits a cache.
@@ -136,11 +139,7 @@ impl Block {
         for panel in panels.iter(S::LANES) {
             let is_wide = panel.width > S::LANES;
             for outputs in cuts::<S>(self.dims[2].count, is_wide) {
-                let mut part = *self;
-                let [x_start, y_start] =
-                    Dim::part(&mut part.dims, [0..self.dims[0].count, 0..self.dims[1].count, outputs]);
-                part.x += x_start;
-                part.y += y_start;
+                let part = self.part([0..self.dims[0].count, 0..self.dims[1].count, outputs]);
                 if is_wide {
                     part.panel::<S, VECTORS>(s, x, &panel, affine, y);
                 } else {
